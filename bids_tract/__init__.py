@@ -1,0 +1,3 @@
+"""BIDS diffusion MRI in, tractograms out."""
+
+__version__ = "0.1.0"
