@@ -112,9 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     run = groups["run"]
     run.add_argument("--config-file", metavar="FILE", help="TOML file with settings")
     run.add_argument("--preset", choices=sorted(PRESETS), help="a named set of settings")
-    run.add_argument(
-        "-v", "--verbose", action="count", help="say more; -vv says everything"
-    )
+    run.add_argument("-v", "--verbose", action="count", help="say more; -vv says everything")
     return parser
 
 

@@ -76,7 +76,7 @@ class SHField:
     @staticmethod
     def lmax_of(n_coeffs: int) -> int | None:
         """The even order whose basis has `n_coeffs` functions, or None."""
-        return {(l + 1) * (l + 2) // 2: l for l in range(0, 17, 2)}.get(n_coeffs)
+        return {(n + 1) * (n + 2) // 2: n for n in range(0, 17, 2)}.get(n_coeffs)
 
     @property
     def lmax(self) -> int:

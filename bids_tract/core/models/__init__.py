@@ -1,0 +1,1 @@
+"""From signals to orientations: tensor, response, CSA, CSD, peaks."""

@@ -1,0 +1,1 @@
+"""From orientations to streamlines."""

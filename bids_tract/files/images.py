@@ -1,0 +1,362 @@
+"""NIfTI images in, NIfTI images out."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import array_from_file
+from numpy.typing import DTypeLike, NDArray
+from scipy import ndimage
+
+from bids_tract.core.types import Bool, Float32, Float64
+from bids_tract.errors import DataError
+from bids_tract.files.atomic import replacing
+from bids_tract.files.grids import Grid, corner_distance
+from bids_tract.files.present import require_content
+
+_LOG = logging.getLogger(__name__)
+
+# What nibabel, gzip and zlib raise on files that are damaged, cut off or of another kind.
+_UNREADABLE = (
+    ImageFileError,
+    HeaderDataError,
+    EOFError,
+    OSError,
+    OverflowError,
+    MemoryError,
+    ValueError,
+    zlib.error,
+)
+_SFORM_QFORM_TOLERANCE_MM = 1.0
+
+
+def read_shape(path: Path) -> tuple[int, ...]:
+    """The shape of an image, from its header alone.
+
+    Axes of length one beyond the third are dropped when there are five or more axes.
+
+    Raises
+    ------
+    DataError, MissingInputError
+        The file is not a readable NIfTI image, or its content is not here.
+
+    """
+    return _shape_of(_open(path)[0])
+
+
+def read_grid(path: Path) -> Grid:
+    """The voxel grid of an image, from its header alone.
+
+    The sform counts where it is set, else the qform; a difference between the two is logged.
+
+    Raises
+    ------
+    DataError, MissingInputError
+        The file is not a readable NIfTI image, its content is not here, its orientation is
+        unknown (neither sform nor qform), or its grid is not usable (see `Grid`).
+
+    """
+    return _grid_of(path, *_open(path))
+
+
+def read_dwi(path: Path) -> tuple[Float32, Grid]:
+    """Read a diffusion series whole.
+
+    Returns
+    -------
+    data : (X, Y, Z, N) float32 array
+        Signal, C order. NaN and infinite voxels of the file are returned as they are.
+    grid : Grid
+        Where the voxels lie.
+
+    Raises
+    ------
+    DataError, MissingInputError
+        As `read_grid`; the image is not a 4-D series of real numbers; the file is cut off or
+        damaged; or its scaling leaves the range of float32.
+
+    """
+    image, stored_header = _open(path)
+    shape = _shape_of(image)
+    if len(shape) != 4:
+        raise DataError(f"{path} is {len(shape)}-D (shape {shape}); a DWI series is 4-D")
+    grid = _grid_of(path, image, stored_header)
+    return _read_values(path, image, stored_header), grid
+
+
+def read_map(path: Path, grid: Grid | None = None, *, ndim: int = 3) -> Float32:
+    """Read a map: a mask, tissue fractions, labels or, with `ndim=4`, coefficients.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The image.
+    grid : Grid, optional
+        Where the map must lie.
+    ndim : {3, 4}
+        The dimensions expected. A 4-D image of one volume counts as 3-D.
+
+    Returns
+    -------
+    (X, Y, Z) or (X, Y, Z, K) float32 array, C order
+
+    Raises
+    ------
+    DataError, MissingInputError
+        As `read_dwi`; or the map lies on another grid.
+
+    """
+    image, stored_header = _open(path)
+    shape = _shape_of(image)
+    if ndim == 3 and shape[3:] == (1,):
+        shape = shape[:3]
+    if len(shape) != ndim:
+        raise DataError(f"{path} is {len(shape)}-D (shape {shape}); expected {ndim}-D")
+    own_grid = _grid_of(path, image, stored_header)
+    if grid is not None and not own_grid.matches(grid):
+        raise DataError(
+            f"{path} lies on another grid: shape {own_grid.shape}, expected {grid.shape}; "
+            f"corners up to {grid.distance(own_grid):.3g} mm apart; resample it to the grid "
+            "of the DWI"
+        )
+    return _read_values(path, image, stored_header).reshape(shape)
+
+
+def resample_to(
+    path: Path, grid: Grid, volumes: Sequence[int] | None = None, order: int = 1
+) -> Float32:
+    """Bring an image to another grid in the same world space.
+
+    Values are interpolated (trilinear for `order` 1, nearest for 0, which suits labels). Where
+    the image is finer than the grid, an interpolated voxel is the mean over
+    ceil(grid step / image voxel) points along each of its axes, so that nothing between the
+    voxel centres is lost. Outside of the image, and where it is not finite, values are 0.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A 3-D or 4-D image.
+    grid : Grid
+        Where the result lies.
+    volumes : sequence of int, optional
+        Which volumes of a 4-D image to bring; all by default.
+    order : {0, 1}
+        Order of interpolation.
+
+    Returns
+    -------
+    (X, Y, Z) float32 array, or (X, Y, Z, K) for a 4-D image
+
+    Raises
+    ------
+    DataError, MissingInputError
+        As `read_dwi`; or a volume asked for is not there.
+
+    """
+    image, stored_header = _open(path)
+    shape = _shape_of(image)
+    if len(shape) not in (3, 4):
+        raise DataError(f"{path} is {len(shape)}-D (shape {shape}); expected 3-D or 4-D")
+    n_volumes = math.prod(shape[3:])
+    chosen = range(n_volumes) if volumes is None else volumes
+    if any(not 0 <= volume < n_volumes for volume in chosen):
+        raise DataError(f"{path} has {n_volumes} volumes; volumes {list(chosen)} were asked for")
+    own_grid = _grid_of(path, image, stored_header)
+    values = _read_values(path, image, stored_header).reshape(*shape[:3], n_volumes)
+    result = np.empty((*grid.shape, len(chosen)), np.float32)
+    for place, volume in enumerate(chosen):
+        source = np.nan_to_num(values[..., volume], nan=0.0, posinf=0.0, neginf=0.0)
+        result[..., place] = _resample_volume(source, own_grid, grid, order)
+    return result if len(shape) == 4 else result[..., 0]
+
+
+def write_map(
+    path: Path, data: NDArray[Any], grid: Grid, *, dtype: DTypeLike = np.float32
+) -> None:
+    """Write an image with a header of its own: no scaling, sform = qform = scanner space.
+
+    Equal content gives equal bytes. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Ends in ``.nii`` or ``.nii.gz``.
+    data : (X, Y, Z) or (X, Y, Z, K) array
+        Boolean arrays (masks) are stored as uint8, whatever `dtype`.
+    grid : Grid
+        Where the voxels lie.
+    dtype : dtype
+        The type stored.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+
+    """
+    if data.shape[:3] != grid.shape:
+        raise ValueError(f"an array of shape {data.shape} does not fit the grid {grid.shape}")
+    kind = np.dtype(np.uint8 if data.dtype == bool else dtype)
+    stored = data.astype(kind)
+    if kind.kind in "iu" and not np.array_equal(stored, data):
+        raise ValueError(f"the values do not fit {kind}")
+    image = nib.Nifti1Image(stored, grid.affine)
+    image.set_sform(grid.affine, code=1)
+    image.set_qform(grid.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    with replacing(path) as temporary:
+        nib.save(image, temporary)
+
+
+def _open(path: Path) -> tuple[Any, Any]:
+    """A NIfTI image whose data are still on disk, and its header exactly as stored.
+
+    nibabel repairs headers when it loads them; the second value shows what there was to repair.
+    """
+    require_content(path)
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Pair):
+            raise DataError(f"{path} is not a NIfTI image; convert it to .nii.gz")
+        holder = image.file_map.get("header", image.file_map["image"])
+        with holder.get_prepare_fileobj("rb") as stream:
+            stored_header = type(image.header).from_fileobj(stream, check=False)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return image, stored_header
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return DataError(
+        f"{path} cannot be read as a NIfTI image ({reason}); it is damaged, cut off or of "
+        "another kind; copy or convert it again"
+    )
+
+
+def _shape_of(image: Any) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in image.shape)
+    if len(shape) < 5:
+        return shape
+    return shape[:3] + (tuple(n for n in shape[3:] if n != 1) or (1,))
+
+
+def _grid_of(path: Path, image: Any, stored_header: Any) -> Grid:
+    """The grid of an opened image, with the faults of its header as sentences."""
+    shape = image.shape[:3]
+    sizes = np.asarray(stored_header["pixdim"][1:4], dtype=np.float64)
+    if len(shape) == 3 and not (np.isfinite(sizes).all() and np.all(sizes)):
+        raise DataError(
+            f"{path} has voxel sizes of {' x '.join(f'{s:g}' for s in sizes)} mm in its header "
+            "(pixdim); write the true sizes there"
+        )
+    try:
+        sform, qform = (form(coded=True)[0] for form in (image.get_sform, image.get_qform))
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if sform is None and qform is None:
+        raise DataError(
+            f"{path} has neither an sform nor a qform, so that its orientation is unknown; "
+            "convert it from DICOM again or set them from an image of the same scan"
+        )
+    try:
+        grid = Grid(shape, qform if sform is None else sform)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if sform is not None and qform is not None:
+        distance = corner_distance(grid.shape, sform, qform)
+        if distance > _SFORM_QFORM_TOLERANCE_MM:
+            _LOG.warning(
+                "%s: sform and qform place corners of the volume %.1f mm apart; the sform is used",
+                path,
+                distance,
+            )
+    return grid
+
+
+def _read_values(path: Path, image: Any, stored_header: Any) -> Float32:
+    """The scaled values of an opened image, in C order, without needless axes."""
+    kind = image.dataobj.dtype
+    if kind.kind == "c":
+        raise DataError(f"{path} holds complex numbers; take the magnitude (part-mag)")
+    if kind.kind not in "iuf":
+        raise DataError(f"{path} holds {kind} values (colours?); expected one number a voxel")
+    scale = float(stored_header["scl_slope"])
+    if not math.isfinite(scale):
+        _LOG.warning("%s: the scale factor in the header is %g; none is applied", path, scale)
+    try:
+        stored = _read_stored(image.dataobj).reshape(_shape_of(image), order="F")
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    try:
+        return _scaled(stored, float(image.dataobj.slope), float(image.dataobj.inter))
+    except FloatingPointError as error:
+        raise DataError(
+            f"{path} holds values beyond the range of float32 (3.4e38) once scaled by its "
+            "header; the data or the scale factor are wrong"
+        ) from error
+
+
+def _read_stored(proxy: Any) -> NDArray[Any]:
+    """The numbers as they are on disk, read to the very end of the file."""
+    with ImageOpener(proxy.file_like) as stream:
+        stored: NDArray[Any] = array_from_file(
+            proxy.shape, proxy.dtype, stream, proxy.offset, mmap="r"
+        )
+        if str(proxy.file_like).endswith(".gz"):
+            while stream.read(1 << 20):  # gzip checks its sum only at the end
+                pass
+    return stored
+
+
+def _scaled(stored: NDArray[Any], slope: float, inter: float) -> Float32:
+    """Scale in float64, keep in float32; FloatingPointError where that overflows."""
+    result = np.empty(stored.shape, np.float32)
+    with np.errstate(over="raise", invalid="ignore"):
+        for k in range(stored.shape[2]):  # by slices: little memory, and the cache holds one
+            part = stored[:, :, k]
+            if (slope, inter) == (1.0, 0.0):
+                result[:, :, k] = part
+            else:
+                result[:, :, k] = part.astype(np.float64) * slope + inter
+    return result
+
+
+def _resample_volume(source: Float32, own: Grid, grid: Grid, order: int) -> Float64:
+    """One volume on another grid; see `resample_to`."""
+    to_source = np.linalg.inv(own.affine) @ grid.affine
+    steps = np.linalg.norm(to_source[:3, :3], axis=0)  # of the grid, in voxels of the source
+    counts = [1 if order == 0 else max(1, math.ceil(step - 1e-3)) for step in steps]
+    total = np.zeros(grid.shape)
+    for place in itertools.product(*map(range, counts)):
+        within = [(i + 0.5) / n - 0.5 for i, n in zip(place, counts, strict=True)]
+        offset = to_source[:3, :3] @ within + to_source[:3, 3]
+        sampled = ndimage.affine_transform(
+            source, to_source[:3, :3], offset, grid.shape, order=order, mode="nearest"
+        )
+        sampled[~_inside(source.shape, to_source[:3, :3], offset, grid.shape)] = 0
+        total += sampled
+    return total / math.prod(counts)
+
+
+def _inside(
+    source_shape: tuple[int, ...], matrix: Float64, offset: Float64, shape: tuple[int, int, int]
+) -> Bool:
+    """Which points of a grid lie in a voxel of the source."""
+    i, j, k = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    inside = np.ones(shape, bool)
+    for row, shift, length in zip(matrix, offset, source_shape, strict=True):
+        coordinate = row[0] * i + row[1] * j + row[2] * k + shift
+        inside &= (coordinate >= -0.5 - 1e-6) & (coordinate <= length - 0.5 + 1e-6)
+    return inside

@@ -1,0 +1,127 @@
+"""What this process may use of the machine, and an environment that works everywhere.
+
+Only the standard library: ``prepare_environment`` runs before numpy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+_NO_LIMIT = 1 << 60  # cgroup v1 writes about 2**63 for "no limit"
+
+
+def _cgroup_folders(controller: str) -> Iterator[tuple[int, Path]]:
+    """(version, folder) of this process's cgroup and all above it, for one controller."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return
+    tops: dict[int, tuple[str, Path]] = {}
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        fields, (kind, _, options) = left.split(), right.split()[:3]
+        if kind == "cgroup2":
+            tops[2] = (fields[3], Path(fields[4]))
+        elif kind == "cgroup" and controller in options.split(","):
+            tops[1] = (fields[3], Path(fields[4]))
+    for line in groups:
+        _, names, path = line.split(":", 2)
+        version = 1 if names else 2
+        if version not in tops or (version == 1 and controller not in names.split(",")):
+            continue
+        root, top = tops[version]
+        # With the host's name space the mount's root may be the container's own group.
+        below = path[len(root) :] if root != "/" and path.startswith(root) else path
+        here = top / below.lstrip("/")
+        if ".." in here.parts or not here.is_dir():
+            here = top
+        yield version, here
+        for parent in here.parents:
+            if parent == top.parent:
+                break
+            yield version, parent
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def available_memory_gb() -> float:
+    """Memory that this process may use, in GB: the machine's, the cgroups', rlimit's, SLURM's."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for version, folder in _cgroup_folders("memory"):
+        for name in ("memory.limit_in_bytes",) if version == 1 else ("memory.max", "memory.high"):
+            words = _words(folder / name)
+            if words and words[0].isdigit() and 0 < int(words[0]) < _NO_LIMIT:
+                limits.append(int(words[0]))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        limits.append(soft)
+    per_node = os.environ.get("SLURM_MEM_PER_NODE", "")
+    if per_node.isdigit() and int(per_node):
+        limits.append(int(per_node) << 20)
+    return min(limits) / 1e9
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: affinity, cgroup quotas, the batch system's grant."""
+    counts = [len(os.sched_getaffinity(0))]
+    for version, folder in _cgroup_folders("cpu"):
+        if version == 1:
+            words = _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+        else:
+            words = _words(folder / "cpu.max")
+        if len(words) == 2 and words[0] not in ("max", "-1"):
+            counts.append(max(1, -(-int(words[0]) // int(words[1]))))
+    for name in ("SLURM_CPUS_PER_TASK", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC"):
+        granted = os.environ.get(name, "")
+        if granted.isdigit() and int(granted) > 0:
+            counts.append(int(granted))
+            break
+    return min(counts)
+
+
+def prepare_environment(
+    scratch: Path, environ: MutableMapping[str, str] = os.environ
+) -> list[str]:
+    """Make the environment safe for unknown users, read-only homes and reproducible sums.
+
+    Call this before numpy is imported; child processes inherit it.
+
+    Parameters
+    ----------
+    scratch : Path
+        A folder of this run that can be written; a home is made there when there is none.
+    environ : mapping
+        The environment to change.
+
+    Returns
+    -------
+    list of str
+        What was changed and is worth logging.
+
+    """
+    notes = []
+    environ.setdefault("NO_ET", "1")  # nipype asks a server for its newest version otherwise
+    environ.setdefault("NIPYPE_NO_ET", "1")
+    environ.setdefault("MPLBACKEND", "Agg")
+    # Sums in BLAS depend on the number of threads: with one, results never do. Our parallel work
+    # is by processes and by the trackers' own threads.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        environ[name] = "1"
+    environ.setdefault("USER", f"uid{os.getuid()}")  # getpass fails with no passwd entry
+    environ.setdefault("LOGNAME", environ["USER"])
+    home = Path(environ.get("HOME") or "/")
+    if home == Path("/") or not os.access(home, os.W_OK | os.X_OK):
+        made = scratch / "home"
+        made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        notes.append(f"the home folder {home} cannot be written; using {made}")
+        environ["HOME"] = str(made)
+    return notes

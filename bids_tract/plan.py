@@ -1,0 +1,417 @@
+"""What will be computed, what is reused, and where everything goes. Pure: reads no image.
+
+A job is one diffusion scan; its stages are what the workflow will run. Each stage has a digest of
+all that its result depends on (contents of the inputs, settings, version of the program, digests
+of the stages before); the sidecars of its outputs carry it. Same digest: the stage is reused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from bids_tract import __version__
+from bids_tract.core.tracking.params import TrackParams
+from bids_tract.dataset import Dataset, Scan
+from bids_tract.errors import MissingInputError
+from bids_tract.names import output_path
+from bids_tract.settings import SCALAR_MAPS, Settings
+
+Fingerprint = Callable[[Path], str]
+"""File -> digest of its content."""
+Recorded = Callable[[Path], str | None]
+"""Output -> the digest that its sidecar carries, None when either is missing."""
+
+MODEL_FIELD = {"csa": "csa_odf", "csd": "csd_fod"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a job.
+
+    Attributes
+    ----------
+    name : str
+        ``prepare``, ``anatomy``, ``tensor``, ``csa``, ``csd``, ``masks`` or ``track-prob-csd``.
+    outputs : dict of str to Path
+        Kind (or format, for tractograms) -> file.
+    digest : str
+        Of everything that the outputs depend on.
+    reuse : bool
+        Whether the outputs are there already.
+    reason : str
+        Why it is computed or not, for the log.
+
+    """
+
+    name: str
+    outputs: Mapping[str, Path]
+    digest: str
+    reuse: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is done with one scan.
+
+    Attributes
+    ----------
+    scan : Scan
+        What comes in.
+    settings : Settings
+        What was asked for.
+    stages : dict of str to Stage
+        By name, in the order of the work.
+    mem_gb : float
+        Estimate of the memory that the largest stage takes.
+    roots : dict of str to Path
+        The datasets that files come from, by the name that BIDS URIs give them; "" is our own.
+
+    """
+
+    scan: Scan
+    settings: Settings
+    stages: Mapping[str, Stage]
+    mem_gb: float
+    roots: Mapping[str, Path]
+
+    @property
+    def label(self) -> str:
+        """Short name: ``sub-01_ses-1_dir-AP``."""
+        return self.scan.label
+
+    @property
+    def reuse(self) -> bool:
+        """Whether there is nothing to do."""
+        return all(stage.reuse for stage in self.stages.values())
+
+    def output(self, stage: str, key: str) -> Path:
+        """A file of a stage."""
+        return self.stages[stage].outputs[key]
+
+    def map_path(self, chosen: str) -> Path:
+        """The file of a map that seeds or stops are made from: fa, gfa, wm, or a file's name."""
+        stages = {"fa": ("tensor", "tensor_fa"), "gfa": ("csa", "csa_gfa")}
+        stages["wm"] = ("anatomy", "wm_probseg")
+        return self.output(*stages[chosen]) if chosen in stages else Path(chosen)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a run."""
+
+    output_dir: Path
+    dataset: Dataset
+    jobs: tuple[Job, ...] = field(default=())
+
+    def describe(self) -> str:
+        """The plan as text, for ``--dry-run``."""
+        lines = []
+        for job in self.jobs:
+            lines.append(f"{job.label}  {job.scan.dwi}  (about {job.mem_gb:.1f} GB)")
+            for stage in job.stages.values():
+                lines.append(f"  {stage.name:14} {stage.reason}")
+                lines += [
+                    f"    {path.relative_to(self.output_dir)}" for path in stage.outputs.values()
+                ]
+        lines += [f"skipped  {skipped.path}: {skipped.reason}" for skipped in self.dataset.skipped]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain values, for ``plan.json``."""
+        return {
+            "Version": __version__,
+            "Jobs": [
+                {
+                    "Label": job.label,
+                    "Scan": str(job.scan.dwi),
+                    "MemoryGB": round(job.mem_gb, 2),
+                    "Stages": [
+                        {
+                            "Name": stage.name,
+                            "Reuse": stage.reuse,
+                            "Reason": stage.reason,
+                            "Digest": stage.digest,
+                            "Outputs": [str(path) for path in stage.outputs.values()],
+                        }
+                        for stage in job.stages.values()
+                    ],
+                }
+                for job in self.jobs
+            ],
+            "Skipped": [
+                {"Path": str(skipped.path), "Reason": skipped.reason}
+                for skipped in self.dataset.skipped
+            ],
+        }
+
+
+def track_params(settings: Settings, method: Literal["det", "prob", "pft"]) -> TrackParams:
+    """Resolve the settings of one tracking run."""
+    tracking, pft, seeding = settings.tracking, settings.pft, settings.seeding
+    return TrackParams(
+        method=method,
+        step_mm=tracking.step_mm,
+        max_angle_deg=tracking.max_angle_deg,
+        min_length_mm=tracking.min_length_mm,
+        max_length_mm=tracking.max_length_mm,
+        pmf_threshold=tracking.pmf_threshold,
+        pft_back_mm=pft.pft_back_mm,
+        pft_front_mm=pft.pft_front_mm,
+        particles=pft.particles,
+        select=seeding.select,
+        random_seed=seeding.random_seed,
+    )
+
+
+def tissue_rule(settings: Settings, method: str) -> Literal["cmc", "act"] | None:
+    """The tissue criterion that a tracking method stops by, None for a map or a mask."""
+    asked = settings.stopping.stopping
+    if asked == "cmc" or asked == "act":
+        return asked
+    return "cmc" if method == "pft" else None
+
+
+def uses_stop_map(settings: Settings) -> bool:
+    """Whether any tracking method stops by a map or a mask."""
+    return any(tissue_rule(settings, method) is None for method in settings.tracking.tracking)
+
+
+def maps_used(settings: Settings) -> set[str]:
+    """The maps and files that seeds and stops are made from."""
+    maps = set()
+    if settings.seeding.seeding != "interface":
+        maps.add(settings.seeding.seed_mask)
+    if uses_stop_map(settings):
+        maps.add(settings.stopping.stop_mask)
+    return maps
+
+
+def needs_tissue(settings: Settings) -> bool:
+    """Whether tissue maps are needed."""
+    return (
+        any(tissue_rule(settings, method) for method in settings.tracking.tracking)
+        or settings.seeding.seeding == "interface"
+        or "wm" in maps_used(settings)
+    )
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps([__version__, *parts], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class _Planner:
+    """Plans the stages of one scan."""
+
+    def __init__(
+        self,
+        scan: Scan,
+        settings: Settings,
+        output_dir: Path,
+        fingerprint: Fingerprint,
+        recorded: Recorded,
+    ) -> None:
+        self.scan, self.settings, self.output_dir = scan, settings, output_dir
+        self.fingerprint, self.recorded = fingerprint, recorded
+        self.stages: dict[str, Stage] = {}
+
+    def path(self, kind: str, extension: str | None = None, **entities: str) -> Path:
+        return self.output_dir / output_path(kind, self.scan.entities, extension, **entities)
+
+    def add(self, name: str, outputs: dict[str, Path], *parts: Any) -> None:
+        digest = _digest(name, *parts)
+        found = [self.recorded(path) for path in outputs.values()]
+        if all(record == digest for record in found):
+            reuse, reason = True, "unchanged: reused"
+        elif all(record is None for record in found):
+            reuse, reason = False, "to be computed"
+        elif any(record is None for record in found):
+            reuse, reason = False, "incomplete: to be computed again"
+        else:
+            reuse, reason = False, "inputs, settings or version changed: to be computed again"
+        self.stages[name] = Stage(name, outputs, digest, reuse, reason)
+
+    def after(self, *names: str) -> list[str]:
+        return [self.stages[name].digest for name in names]
+
+    def files(self, *paths: Path | None) -> list[str]:
+        return [self.fingerprint(path) for path in paths if path is not None]
+
+    def plan(self) -> dict[str, Stage]:
+        """Plan all stages, in the order of the work."""
+        self.prepare()
+        if needs_tissue(self.settings):
+            self.anatomy()
+        self.models()
+        self.masks()
+        for method, model in product(self.settings.tracking.tracking, self.settings.model.model):
+            self.track(method, model)
+        return self.stages
+
+    def prepare(self) -> None:
+        scan = self.scan
+        self.add(
+            "prepare",
+            {"brain_mask": self.path("brain_mask")},
+            self.files(scan.dwi, scan.bval, scan.bvec, scan.b_table, scan.brain_mask),
+            scan.convention,
+            asdict(self.settings.gradients),
+        )
+
+    def anatomy(self) -> None:
+        tissue = self.scan.tissue
+        if tissue is None:
+            raise MissingInputError(
+                f"{self.label}: no tissue maps were found, and {self._wants_tissue()} needs them. "
+                "Give a dataset with label-WM, label-GM and label-CSF probseg images, or a 5TT "
+                "image (seg-5tt_probseg), in the space of the diffusion series with "
+                "--derivatives; or track without them (--tracking prob, --stop-mask fa)."
+                + "".join(f" {note}" for note in self.scan.notes)
+            )
+        self.add(
+            "anatomy",
+            {f"{t}_probseg": self.path(f"{t}_probseg") for t in ("wm", "gm", "csf")},
+            self.after("prepare"),
+            self.files(*tissue.files),
+            tissue.kind,
+        )
+
+    @property
+    def label(self) -> str:
+        return self.scan.label
+
+    def _wants_tissue(self) -> str:
+        settings = self.settings
+        if "pft" in settings.tracking.tracking:
+            return "--tracking pft"
+        if settings.stopping.stopping in ("cmc", "act"):
+            return f"--stopping {settings.stopping.stopping}"
+        if settings.seeding.seeding == "interface":
+            return "--seeding interface"
+        return "the map 'wm'"
+
+    def models(self) -> None:
+        before, model = self.after("prepare"), self.settings.model
+        kinds = ("tensor_fa", "tensor_md", "tensor_colfa")
+        self.add("tensor", {kind: self.path(kind) for kind in kinds}, before)
+        if "csa" in model.model or "gfa" in maps_used(self.settings):
+            kinds = ("csa_odf", "csa_gfa", "csa_peaks")
+            self.add("csa", {kind: self.path(kind) for kind in kinds}, before, model.sh_order)
+        if "csd" in model.model:
+            self.add(
+                "csd",
+                {kind: self.path(kind) for kind in ("csd_fod", "csd_peaks")},
+                self.after("tensor"),
+                model.sh_order,
+                str(model.response),
+            )
+
+    def _map_parts(self, chosen: str) -> list[str]:
+        """What the result depends on when it uses a map."""
+        if chosen == "wm":
+            return self.after("anatomy")
+        if chosen in SCALAR_MAPS:
+            return self.after("csa" if chosen == "gfa" else "tensor")
+        return self.files(Path(chosen))
+
+    def masks(self) -> None:
+        seeding, stopping = self.settings.seeding, self.settings.stopping
+        outputs = {"seed_mask": self.path("seed_mask")}
+        parts: list[Any] = [self.after("prepare")]
+        if seeding.seeding == "interface":
+            parts += ["interface", self.after("anatomy")]
+        else:
+            parts += [self._map_parts(seeding.seed_mask), str(seeding.seed_threshold)]
+        if uses_stop_map(self.settings):
+            outputs["stop_mask"] = self.path("stop_mask")
+            parts += [
+                self._map_parts(stopping.stop_mask),
+                str(stopping.stop_threshold),
+                stopping.stopping,
+            ]
+        self.add("masks", outputs, *parts)
+
+    def track(self, method: Literal["det", "prob", "pft"], model: str) -> None:
+        seeding = self.settings.seeding
+        rule = tissue_rule(self.settings, method)
+        outputs = {
+            extension: self.path("tractogram", f".{extension}", track=method, desc=model)
+            for extension in self.settings.output.format
+        }
+        self.add(
+            f"track-{method}-{model}",
+            outputs,
+            self.after("masks", model),
+            self.after("anatomy") if rule else [],
+            rule,
+            asdict(track_params(self.settings, method)),
+            [seeding.seeding, seeding.seeds],
+            sorted(self.settings.output.format),
+        )
+
+
+def _memory_gb(scan: Scan) -> float:
+    """A bound on what the largest stage holds at once."""
+    x, y, z, n = scan.shape
+    voxels = x * y * z
+    series = 3 * 4 * voxels * n  # as read, as cleaned, and a slab's working copies
+    # Amplitudes on 362 directions in float64; the head fills about 60 % of the box.
+    odf = 0.6 * 8 * 362 * voxels
+    return 0.5 + max(series, odf) / 1e9
+
+
+def build_plan(
+    dataset: Dataset,
+    settings: Settings,
+    output_dir: Path,
+    *,
+    fingerprint: Fingerprint,
+    recorded: Recorded,
+) -> tuple[Plan, dict[str, MissingInputError]]:
+    """Decide what is done with each scan.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What was found.
+    settings : Settings
+        What was asked for.
+    output_dir : Path
+        Where results go.
+    fingerprint, recorded : callable
+        How file contents and the digests of earlier outputs are looked up.
+
+    Returns
+    -------
+    plan : Plan
+        The jobs that can be done.
+    missing : dict of str to MissingInputError
+        Label of each scan that cannot, and why.
+
+    """
+    jobs, missing = [], {}
+    for scan in dataset.scans:
+        try:
+            stages = _Planner(scan, settings, output_dir, fingerprint, recorded).plan()
+        except MissingInputError as error:
+            missing[scan.label] = error
+        else:
+            roots = {"": output_dir, "source": dataset.root, **dataset.derivatives}
+            jobs.append(Job(scan, settings, stages, _memory_gb(scan), roots))
+    return Plan(output_dir, dataset, tuple(jobs)), missing
+
+
+def is_done(job: Job, recorded: Recorded) -> bool:
+    """Whether all outputs of a job are there and carry its digests."""
+    return all(
+        recorded(path) == stage.digest
+        for stage in job.stages.values()
+        for path in stage.outputs.values()
+    )

@@ -1,0 +1,67 @@
+"""Stage ``anatomy``: tissue fractions on the grid of the diffusion series."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from bids_tract.core.tissue import check_in_mask, doubts, from_5tt, from_probseg
+from bids_tract.core.types import Tissue
+from bids_tract.dataset import TissueFiles
+from bids_tract.errors import DataError
+from bids_tract.files.grids import Grid
+from bids_tract.files.images import read_grid, read_map, resample_to
+from bids_tract.plan import Job
+from bids_tract.workflow.interface import StageInterface, save_map
+
+LOGGER = logging.getLogger(__name__)
+
+
+def read_tissue(files: TissueFiles, grid: Grid) -> Tissue:
+    """Read tissue maps and resample them to a grid.
+
+    Raises
+    ------
+    DataError
+        Naming the file, when the maps are no fractions.
+
+    """
+    try:
+        if files.kind == "5tt":
+            return from_5tt(resample_to(files.files[0], grid, range(5)))
+        return from_probseg(*(resample_to(path, grid) for path in files.files))
+    except DataError as error:
+        names = ", ".join(str(path) for path in files.files)
+        raise DataError(f"{names}: {error}") from error
+
+
+class Anatomy(StageInterface):
+    """Bring the tissue maps of a derivative to the diffusion grid."""
+
+    stage_name = "anatomy"
+
+    def stage(self, job: Job, scratch: Path) -> None:  # noqa: ARG002 (the stages' signature)
+        """Do the work."""
+        files = job.scan.tissue
+        assert files is not None  # the plan makes no anatomy stage without
+        mask_path = job.output("prepare", "brain_mask")
+        grid = read_grid(mask_path)
+        tissue = read_tissue(files, grid)
+        mask = read_map(mask_path, grid) > 0
+        try:
+            check_in_mask(tissue, mask)
+        except DataError as error:
+            raise DataError(f"{files.files[0]}: {error}") from error
+        LOGGER.info(
+            "%s: anatomy: %s maps of %s on the diffusion grid; inside the brain mask "
+            "WM %.0f %%, GM %.0f %%, CSF %.0f %%",
+            job.label, files.kind, files.dataset,
+            *(100 * float(m[mask].mean()) for m in (tissue.wm, tissue.gm, tissue.csf)),
+        )  # fmt: skip
+        for note in doubts(tissue):
+            LOGGER.warning("%s: anatomy: %s", job.label, note)
+        for name in ("wm", "gm", "csf"):
+            save_map(
+                job, "anatomy", f"{name}_probseg", getattr(tissue, name), grid,
+                sources=files.files, notes=doubts(tissue),
+            )  # fmt: skip

@@ -1,0 +1,83 @@
+"""What a run finds and leaves around its stages: digests, failures, descriptions, settings."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from bids_tract.dataset import Dataset
+from bids_tract.derivatives import citation, dataset_description, readme
+from bids_tract.errors import DataError
+from bids_tract.files.atomic import replacing
+from bids_tract.files.sidecars import file_digest, read_json, write_json
+from bids_tract.names import bidsignore, sidecar_path
+from bids_tract.plan import Plan
+from bids_tract.settings import Settings, to_table
+from bids_tract.workflow.interface import FAILURE_FILE
+
+
+class Fingerprints:
+    """Digests of file contents, each file read once."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        """The digest of a file's content."""
+        if path not in self.known:
+            self.known[path] = file_digest(path)
+        return self.known[path]
+
+
+def recorded_digest(path: Path) -> str | None:
+    """The digest in an output's sidecar; None when either is missing or unreadable."""
+    sidecar = sidecar_path(path)
+    if not (path.is_file() and sidecar.is_file()):
+        return None
+    try:
+        digest = read_json(sidecar).get("Digest")
+    except DataError:  # half-written by something that crashed: not finished
+        return None
+    return digest if isinstance(digest, str) else None
+
+
+def read_failure(scratch: Path) -> dict[str, Any] | None:
+    """What a failed stage has left in its job's scratch folder."""
+    path = scratch / FAILURE_FILE
+    return read_json(path) if path.is_file() else None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _container() -> dict[str, str]:
+    """The Apptainer or Singularity image that this process runs in, if any."""
+    image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
+    return {"Type": "apptainer", "URI": Path(image).absolute().as_uri()} if image else {}
+
+
+def write_description(output_dir: Path, dataset: Dataset) -> None:
+    """Write what makes the output folder a BIDS dataset."""
+    roots = {"source": dataset.root, **dataset.derivatives}
+    sources = {name: root.as_uri() for name, root in roots.items()}
+    write_json(
+        output_dir / "dataset_description.json",
+        dataset_description(dataset.name, sources, _container()),
+    )
+    _write_text(output_dir / ".bidsignore", "\n".join(bidsignore()) + "\n")
+    _write_text(output_dir / "README.md", readme(dataset.name))
+
+
+def write_run_files(log_dir: Path, settings: Settings, plan: Plan, argv: Sequence[str]) -> None:
+    """Write the settings, the plan, the command and the references of a run."""
+    command = f"# {shlex.join(argv)}\n"
+    _write_text(log_dir / "settings.toml", command + tomli_w.dumps(to_table(settings)))
+    write_json(log_dir / "plan.json", plan.as_dict())
+    _write_text(log_dir / "CITATION.md", citation(settings))
