@@ -205,7 +205,7 @@ class _Run:
             LOGGER.info("the workflow is drawn in %s", draw(workflow, self.log_dir))
         plugin = read_plugin(asked.use_plugin) if asked.use_plugin else None
         LOGGER.info(
-            "%d scans to do with %d CPUs (%d threads for tracking) and %.1f GB",
+            "scans to do: %d; CPUs: %d; threads for tracking: %d; memory: %.1f GB",
             n_jobs, nprocs, threads, mem_gb,
         )  # fmt: skip
         try:

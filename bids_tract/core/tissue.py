@@ -86,6 +86,8 @@ def check_in_mask(tissue: Tissue, mask: Bool) -> None:
             f"the tissue maps have the shape {tissue.wm.shape} and the mask {mask.shape}; "
             "expected one grid"
         )
+    if not np.any(mask):
+        raise DataError("the brain mask is empty")
     covered = np.mean((tissue.wm + tissue.gm + tissue.csf)[mask] > 0.5)
     if not covered >= 0.5:
         raise DataError(

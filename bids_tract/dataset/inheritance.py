@@ -75,8 +75,8 @@ def _applicable(image: Path, root: Path, extension: str) -> Iterator[Path]:
     above = len(image.relative_to(root).parents)
     for folder in image.parents[:above]:
         fitting = []
-        for path in entries(folder):
-            other = split_name(path.name) if path.name.endswith(extension) else None
+        for path in entries(folder, extension):
+            other = split_name(path.name)
             if (
                 other is not None
                 and (other.suffix, other.extension) == (name.suffix, extension)

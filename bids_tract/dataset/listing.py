@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,17 @@ class Place:
         return root.joinpath(*(f"{key}-{label}" for key, label in self.entities.items()))
 
 
-def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in order, hidden names left out; empty where there is no folder.
+def entries(folder: Path, ending: str | tuple[str, ...] = "") -> list[Path]:
+    """List what lies in a folder, in order, hidden names left out; nothing where it is absent.
 
     Links whose target is not here are listed too.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder.
+    ending : str or tuple of str
+        How the names end.
 
     Raises
     ------
@@ -51,18 +59,21 @@ def entries(folder: Path) -> list[Path]:
 
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        with os.scandir(folder) as found:
+            # Names first: the root of a large dataset is listed for every scan.
+            names = [one.name for one in found if one.name.endswith(ending)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(
             f"{folder} cannot be listed ({error.strerror}); check its permissions"
         ) from error
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def images(folder: Path) -> Iterator[tuple[Path, ParsedName]]:
     """The NIfTI images of a folder that have a BIDS name, with the parts of that name."""
-    for path in entries(folder):
+    for path in entries(folder, IMAGE_EXTENSIONS):
         name = split_name(path.name)
         if name is not None and name.extension in IMAGE_EXTENSIONS:
             yield path, name

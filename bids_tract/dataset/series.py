@@ -78,8 +78,8 @@ def find_series(source: Source, place: Place) -> tuple[list[Series], list[Skippe
             skipped.append(Skipped(path, reason))
     skipped += [
         Skipped(path, "does not have a BIDS name (sub-<label>_..._dwi.nii.gz)")
-        for path in entries(folder)
-        if path.name.endswith(IMAGE_EXTENSIONS) and split_name(path.name) is None
+        for path in entries(folder, IMAGE_EXTENSIONS)
+        if split_name(path.name) is None
     ]
     series = []
     for same in named.values():

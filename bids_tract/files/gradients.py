@@ -35,7 +35,8 @@ def read_bvals(path: Path, n_volumes: int | None = None) -> Float64:
     Raises
     ------
     DataError, MissingInputError
-        The file is not here or is empty, holds a word that is no number, is a table, or has another number of values than the image has volumes.
+        The file is not here or is empty, holds a word that is no number, is a table, or has
+        another number of values than the image has volumes.
 
     """
     table = _read_table(path)

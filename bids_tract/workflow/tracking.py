@@ -204,8 +204,9 @@ class Track(StageInterface):
                 n_points += len(block.streamlines.points)
                 progress.advance(len(block.fates), f"{counts.kept:,} streamlines kept")
             seconds = progress.seconds
-        LOGGER.info("%s: %s in %.1f s (%s points)", title, counts.sentence(), seconds,
-                    f"{n_points:,}")  # fmt: skip
+        LOGGER.info(
+            "%s: %s points in %.1f s from %s", title, f"{n_points:,}", seconds, counts.sentence()
+        )
         self._warn(title, walker.params, counts)
         return counts, seconds
 

@@ -129,4 +129,4 @@ class Counts:
         """One line for the log."""
         reasons = [f"{n:,} {MEANING[f]}" for f, n in self.fates.most_common() if f and n]
         why = f"; rejected: {'; '.join(reasons)}" if reasons else ""
-        return f"{self.attempts:,} seeds, {self.kept:,} streamlines kept{why}"
+        return f"{self.attempts:,} seeds: {self.kept:,} streamlines kept{why}"
