@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 
 from bids_tract import __version__, log, machine
 from bids_tract.cli import Command
-from bids_tract.errors import BidsTractError, InternalError, MissingInputError, UsageError
+from bids_tract.errors import (
+    BidsTractError,
+    DataError,
+    InternalError,
+    MissingInputError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from bids_tract.plan import Plan
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 # In a work folder: that this program made it, so that --clean-workdir may empty it.
 WORK_MARK = ".bids_tract"
 VALIDATION_SECONDS = 300
+CAUSE_CODES = {"missing": MissingInputError.exit_code, "broken": DataError.exit_code}
 
 LOGGER = logging.getLogger(__name__)
 
@@ -133,6 +140,13 @@ class _Run:
             LOGGER.info("%s: %s", job.label, said or "unchanged, all outputs are reused")
         failure = self._run_workflow(plan)
         status: dict[str, dict[str, object]] = {}
+        for skipped in plan.dataset.skipped:
+            if skipped.cause != "unsuitable":  # it should have been worked on
+                status[skipped.path.name] = {
+                    "Status": "failed",
+                    "Error": skipped.reason,
+                    "ExitCode": CAUSE_CODES[skipped.cause],
+                }
         for label, error in missing.items():
             LOGGER.error("%s", error)
             status[label] = {"Status": "failed", "Error": str(error), "ExitCode": error.exit_code}

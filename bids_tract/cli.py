@@ -68,7 +68,7 @@ def _describe(setting: Field[Any]) -> str:
         default = " ".join(map(str, default))
     if default not in (None, "", False):
         notes.append(f"default {default}")
-    return meta["help"] + (f" [{'; '.join(notes)}]" if notes else "")
+    return str(meta["help"]) + (f" [{'; '.join(notes)}]" if notes else "")
 
 
 def make_parser() -> argparse.ArgumentParser:

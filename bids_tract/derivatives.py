@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from bids_tract import __version__
+from bids_tract.plan import maps_used, tissue_rule
 from bids_tract.settings import Settings
 
 BIDS_VERSION = "1.11.1"
@@ -154,7 +155,7 @@ def tractogram_sidecar(
         "Algorithm": {"Name": name, "Description": description},
         "AnglePerStep": tracking["max_angle_deg"],
         "Interpolation": "Linear",
-        "InterpolationOrder": 1,
+        "InterpolationOrder": 0,  # the proposal: 0 where the interpolation is linear
         "Source": tracking["field"],
         "StepSize": tracking["step_mm"],
         "PmfThreshold": tracking["pmf_threshold"],
@@ -211,7 +212,8 @@ REFERENCES = {
     "csd": "Tournier, Calamante, Connelly (2007). Robust determination of the fibre orientation "
     "distribution in diffusion MRI: non-negativity constrained super-resolved spherical "
     "deconvolution. doi:10.1016/j.neuroimage.2007.02.016",
-    "pft": "Girard et al. (2014). Towards quantitative connectivity analysis: reducing"
+    # Both the continuous map criterion and particle filtering.
+    "cmc": "Girard et al. (2014). Towards quantitative connectivity analysis: reducing"
     " tractography biases. doi:10.1016/j.neuroimage.2014.04.074",
     "act": "Smith et al. (2012). Anatomically-constrained tractography. "
     "doi:10.1016/j.neuroimage.2012.06.005",
@@ -224,13 +226,17 @@ REFERENCES = {
 
 def citation(settings: Settings) -> str:
     """The methods in words, with the references of what was used, as Markdown."""
-    tracking, stopping = settings.tracking, settings.stopping
+    tracking = settings.tracking
     names = {"csa": "constant solid angle ODFs", "csd": "constrained spherical deconvolution"}
     models = " and ".join(names[model] for model in settings.model.model)
     methods = " and ".join(ALGORITHMS[method][0] for method in tracking.tracking)
-    used = [*settings.model.model, *(m for m in tracking.tracking if m == "pft")]
-    used += ["act"] if stopping.stopping == "act" else []
-    listed = "\n".join(f"- {REFERENCES[key]}" for key in [*used, "dipy", "nipype"])
+    used: set[str | None] = {*settings.model.model, "dipy", "nipype"}
+    used |= {tissue_rule(settings, method) for method in tracking.tracking}
+    if "pft" in tracking.tracking:
+        used.add("cmc")
+    if "gfa" in maps_used(settings):
+        used.add("csa")
+    listed = "\n".join(f"- {text}" for key, text in REFERENCES.items() if key in used)
     return (
         "# Methods\n\n"
         f"Diffusion data were processed with bids_tract {__version__}. Fibre orientations were "

@@ -29,7 +29,9 @@ def configure(level: int, file: Path | None, *, debug: bool) -> None:
     logger = logging.getLogger(ROOT)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    logger.handlers.clear()
+    for handler in [*logger.handlers]:
+        logger.removeHandler(handler)
+        handler.close()
     screen = logging.StreamHandler(sys.stderr)
     screen.setLevel(level)
     screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

@@ -1,6 +1,6 @@
 """What this process may use of the machine, and an environment that works everywhere.
 
-Only the standard library: ``prepare_environment`` runs before numpy is imported.
+Needs only the standard library: ``prepare_environment`` runs before numpy is imported.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import os
 import resource
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+
+from bids_tract.errors import OutputError
 
 _NO_LIMIT = 1 << 60  # cgroup v1 writes about 2**63 for "no limit"
 
@@ -64,10 +66,18 @@ def available_memory_gb() -> float:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         limits.append(soft)
-    per_node = os.environ.get("SLURM_MEM_PER_NODE", "")
-    if per_node.isdigit() and int(per_node):
-        limits.append(int(per_node) << 20)
+    # SLURM sets one of the two, in MiB; 0 stands for all memory of the node.
+    per_node, per_cpu = _granted("SLURM_MEM_PER_NODE"), _granted("SLURM_MEM_PER_CPU")
+    granted = per_node or per_cpu * _granted("SLURM_CPUS_ON_NODE")
+    if granted:
+        limits.append(granted << 20)
     return min(limits) / 1e9
+
+
+def _granted(variable: str) -> int:
+    """A number that the batch system gives in the environment; 0 when it gives none."""
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdigit() else 0
 
 
 def available_cpus() -> int:
@@ -81,9 +91,8 @@ def available_cpus() -> int:
         if len(words) == 2 and words[0] not in ("max", "-1"):
             counts.append(max(1, -(-int(words[0]) // int(words[1]))))
     for name in ("SLURM_CPUS_PER_TASK", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC"):
-        granted = os.environ.get(name, "")
-        if granted.isdigit() and int(granted) > 0:
-            counts.append(int(granted))
+        if granted := _granted(name):
+            counts.append(granted)
             break
     return min(counts)
 
@@ -107,6 +116,11 @@ def prepare_environment(
     list of str
         What was changed and is worth logging.
 
+    Raises
+    ------
+    OutputError
+        When neither the home nor `scratch` can be written.
+
     """
     notes = []
     environ.setdefault("NO_ET", "1")  # nipype asks a server for its newest version otherwise
@@ -121,7 +135,13 @@ def prepare_environment(
     home = Path(environ.get("HOME") or "/")
     if home == Path("/") or not os.access(home, os.W_OK | os.X_OK):
         made = scratch / "home"
-        made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OutputError(
+                f"neither the home folder {home} nor {scratch} can be written "
+                f"({error.strerror}); give a work folder that can be with --work-dir."
+            ) from error
         notes.append(f"the home folder {home} cannot be written; using {made}")
         environ["HOME"] = str(made)
     return notes

@@ -262,7 +262,7 @@ class _Planner:
             {"brain_mask": self.path("brain_mask")},
             self.files(scan.dwi, scan.bval, scan.bvec, scan.b_table, scan.brain_mask),
             scan.convention,
-            asdict(self.settings.gradients),
+            self.settings.gradients.b0_threshold,
         )
 
     def anatomy(self) -> None:
@@ -299,16 +299,19 @@ class _Planner:
 
     def models(self) -> None:
         before, model = self.after("prepare"), self.settings.model
+        shell = self.settings.gradients.shell
         kinds = ("tensor_fa", "tensor_md", "tensor_colfa")
         self.add("tensor", {kind: self.path(kind) for kind in kinds}, before)
         if "csa" in model.model or "gfa" in maps_used(self.settings):
             kinds = ("csa_odf", "csa_gfa", "csa_peaks")
-            self.add("csa", {kind: self.path(kind) for kind in kinds}, before, model.sh_order)
+            outputs = {kind: self.path(kind) for kind in kinds}
+            self.add("csa", outputs, before, shell, model.sh_order)
         if "csd" in model.model:
             self.add(
                 "csd",
                 {kind: self.path(kind) for kind in ("csd_fod", "csd_peaks")},
                 self.after("tensor"),
+                shell,
                 model.sh_order,
                 str(model.response),
             )
@@ -341,7 +344,11 @@ class _Planner:
     def track(self, method: Literal["det", "prob", "pft"], model: str) -> None:
         seeding = self.settings.seeding
         rule = tissue_rule(self.settings, method)
-        outputs = {
+        params = asdict(track_params(self.settings, method))
+        if method != "pft":
+            for name in ("pft_back_mm", "pft_front_mm", "particles"):
+                del params[name]
+        outputs: dict[str, Path] = {
             extension: self.path("tractogram", f".{extension}", track=method, desc=model)
             for extension in self.settings.output.format
         }
@@ -351,7 +358,7 @@ class _Planner:
             self.after("masks", model),
             self.after("anatomy") if rule else [],
             rule,
-            asdict(track_params(self.settings, method)),
+            params,
             [seeding.seeding, seeding.seeds],
             sorted(self.settings.output.format),
         )

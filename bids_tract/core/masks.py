@@ -111,7 +111,7 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
     Parameters
     ----------
     data : (X, Y, Z, N) float32 array
-        Finite values.
+        Voxels with values that are not finite count as dark.
     gradients : Gradients
         Its N volumes.
 
@@ -150,8 +150,10 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
 
 
 def _mean_of(data: Float32, volumes: Bool) -> Float32:
-    """The mean of some volumes, without copying them."""
-    return np.asarray(data @ (volumes / np.count_nonzero(volumes)).astype(np.float32))
+    """The mean of some volumes, without copying them; zero where it is not finite."""
+    with np.errstate(invalid="ignore"):
+        mean = data @ (volumes / np.count_nonzero(volumes)).astype(np.float32)
+    return np.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _otsu(signal: Float32) -> Bool:

@@ -10,6 +10,8 @@ from bids_tract.errors import DataError
 
 # Interpolation overshoots by less than this; more means other units or another image.
 _OVERSHOOT = 1e-2
+# Voxels of which the maps cover less than this are outside.
+_COVERED = 0.1
 
 
 def from_5tt(volumes: Float32) -> Tissue:
@@ -64,6 +66,26 @@ def from_probseg(wm: Float32, gm: Float32, csf: Float32) -> Tissue:
     )
     _check_sum(tissue)
     return tissue
+
+
+def fill(tissue: Tissue) -> Tissue:
+    """Make the fractions of a voxel that the maps cover in part add up to one.
+
+    At the rim of the brain a voxel of a coarse grid lies half outside of the maps. What is known
+    of it stands for the whole, so that one half of grey matter beside nothing is grey matter:
+    otherwise no streamline could end there by ACT, which asks for more than one half.
+
+    Parameters
+    ----------
+    tissue : Tissue
+        Fractions that add up to 1 or less.
+
+    """
+    total = tissue.wm + tissue.gm + tissue.csf
+    share = np.where(total > _COVERED, np.maximum(total, np.float32(_COVERED)), np.float32(1.0))
+    return Tissue(
+        *((part / share).astype(np.float32) for part in (tissue.wm, tissue.gm, tissue.csf))
+    )
 
 
 def check_in_mask(tissue: Tissue, mask: Bool) -> None:

@@ -25,6 +25,8 @@ from bids_tract.files.atomic import replacing
 from bids_tract.files.grids import Grid, corner_distance
 from bids_tract.files.present import require_content
 
+LOGGER = logging.getLogger(__name__)
+
 _LOG = logging.getLogger(__name__)
 
 # What nibabel, gzip and zlib raise on files that are damaged, cut off or of another kind.
@@ -176,7 +178,11 @@ def resample_to(
     values = _read_values(path, image, stored_header).reshape(*shape[:3], n_volumes)
     result = np.empty((*grid.shape, len(chosen)), np.float32)
     for place, volume in enumerate(chosen):
-        source = np.nan_to_num(values[..., volume], nan=0.0, posinf=0.0, neginf=0.0)
+        source = values[..., volume]
+        if broken := int(np.sum(~np.isfinite(source))):
+            LOGGER.warning("%s: %s voxels of volume %d hold NaN or infinity and count as 0",
+                           path, f"{broken:,}", volume)  # fmt: skip
+            source = np.nan_to_num(source, nan=0.0, posinf=0.0, neginf=0.0)
         result[..., place] = _resample_volume(source, own_grid, grid, order)
     return result if len(shape) == 4 else result[..., 0]
 

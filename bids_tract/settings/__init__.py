@@ -103,9 +103,10 @@ class Settings:
         if seeding.seeding == "grid" and seeding.seeds is not None:
             edge = round(seeding.seeds ** (1 / 3))
             if edge**3 != seeding.seeds:
+                below = edge if edge**3 < seeding.seeds else edge - 1
                 raise UsageError(
                     f"--seeds {seeding.seeds} with --seeding grid: a grid in a voxel holds a cube "
-                    f"of seeds, {max(edge, 1) ** 3} or {(edge + 1) ** 3}; any number goes with "
+                    f"of seeds, {below**3} or {(below + 1) ** 3}; any number goes with "
                     "--seeding random."
                 )
         if "pft" in self.tracking.tracking and stopping.stopping in ("threshold", "mask"):
@@ -204,9 +205,11 @@ def read_toml(path: str | Path) -> Values:
 def to_table(settings: Settings) -> dict[str, dict[str, Any]]:
     """Settings as plain tables, ready for a TOML file that ``read_toml`` reads back."""
 
-    def plain(value: Any) -> Any:
+    def plain(setting: Field[Any], value: Any) -> Any:
         if isinstance(value, (Threshold, Response)):
             return str(value)
+        if setting.name == "mem_gb":
+            return f"{value!r}G"  # a bare number would be megabytes
         return list(value) if isinstance(value, tuple) else value
 
     tables: dict[str, dict[str, Any]] = {}
@@ -214,7 +217,7 @@ def to_table(settings: Settings) -> dict[str, dict[str, Any]]:
         value = getattr(getattr(settings, section), setting.name)
         # TOML has no null: what is not set is left out, which reads back as not set.
         if setting.metadata["toml"] and value is not None and value != ():
-            tables.setdefault(section, {})[option_name(setting)] = plain(value)
+            tables.setdefault(section, {})[option_name(setting)] = plain(setting, value)
     return tables
 
 

@@ -102,4 +102,5 @@ def parse_value(setting: Field[Any], value: Any) -> Any:
             _check_range(parsed_one, meta)
         return parsed_one
     except ValueError as error:
-        raise UsageError(f"--{option_name(setting)} {value!s}: {error}.") from None
+        given = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        raise UsageError(f"--{option_name(setting)} {given}: {error}.") from None

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+
+def _exact(number: float) -> str:
+    """The shortest text that reads back as the same number."""
+    return repr(number).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Threshold:
     percent: bool = False
 
     def __str__(self) -> str:
-        return f"{self.value:g}%" if self.percent else f"{self.value:g}"
+        return _exact(self.value) + "%" * self.percent
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Response:
     s0: float
 
     def __str__(self) -> str:
-        return ",".join(f"{v:g}" for v in (*self.evals, self.s0))
+        return ",".join(_exact(v) for v in (*self.evals, self.s0))
 
 
 def as_text(value: Any) -> str:
@@ -46,7 +53,7 @@ def as_text(value: Any) -> str:
 
 def as_path(value: Any) -> str:
     """A path, as text."""
-    return as_text(str(value))
+    return as_text(str(value) if isinstance(value, Path) else value)
 
 
 def as_integer(value: Any) -> int:
@@ -63,7 +70,7 @@ def as_number(value: Any) -> float:
     """A finite number."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("expected a number") from None
     if isinstance(value, bool) or number != number or abs(number) == float("inf"):
         raise ValueError("expected a finite number")
@@ -79,10 +86,10 @@ def as_flag(value: Any) -> bool:
 
 def as_label(value: Any) -> str:
     """A BIDS label, with or without 'sub-' or 'ses-'."""
-    label = as_text(str(value))
+    label = as_text(value)
     for prefix in ("sub-", "ses-"):
         label = label.removeprefix(prefix)
-    if not label.replace("+", "").isalnum():
+    if not re.fullmatch(r"[A-Za-z0-9+]+", label):
         raise ValueError("a label holds letters and digits only")
     return label
 
@@ -118,6 +125,7 @@ def as_response(value: Any) -> Response | None:
 
 def as_memory(value: Any) -> float:
     """Gigabytes from '16G', '16000M' or a bare number of megabytes (fMRIPrep's rule)."""
-    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
-    scale = {"K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}.get(text[-1:])
-    return as_number(text[:-1]) * scale if scale else as_number(text) * 1e-3
+    number, unit = str(value).strip().upper(), "M"
+    if with_unit := re.fullmatch(r"(.*?)\s*([KMGT])(I?B)?", number):
+        number, unit = with_unit[1], with_unit[2]
+    return as_number(number) * {"K": 1e-6, "M": 1e-3, "G": 1.0, "T": 1e3}[unit]

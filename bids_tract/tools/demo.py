@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -261,18 +262,18 @@ def run_demo(folder: Path) -> int:
         The folder cannot be written or holds something else.
 
     """
-    from bids_tract.cli import main  # above this floor: the demonstration is a user of it
-
     _check_folder(folder)
     bids, tracts = folder / "bids", folder / "tracts"
     _say(f"Simulating three scans in {bids} ...")
     write_demo(bids)
-    command = [str(bids), str(tracts), "participant", "group", *OPTIONS]
+    command = ["bids_tract", str(bids), str(tracts), "participant", "group", *OPTIONS]
     command += ["--derivatives", str(_truth_folder(bids)), "--work-dir", str(folder / "work")]
-    _say(f"Running: {shlex.join(['bids_tract', *command])}")
-    code = main(command)
+    _say(f"Running: {shlex.join(command)}")
+    # In a process of its own, as a user would run it.
+    code = subprocess.run([sys.executable, "-m", *command], check=False).returncode
     if code == 0:
-        _say(f"The tractograms are in {tracts}; open {tracts / 'group.html'} first.")
+        page = tracts / "group.html"
+        _say(f"The results are in {tracts}" + (f"; open {page} first." if page.exists() else "."))
         _say("Streamlines that join the two ends of one bundle, by the simulated truth:")
         for line in _scores(bids, tracts):
             _say(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from bids_tract.core.tissue import check_in_mask, doubts, from_5tt, from_probseg
+from bids_tract.core.tissue import check_in_mask, doubts, fill, from_5tt, from_probseg
 from bids_tract.core.types import Tissue
 from bids_tract.dataset import TissueFiles
 from bids_tract.errors import DataError
@@ -28,8 +28,8 @@ def read_tissue(files: TissueFiles, grid: Grid) -> Tissue:
     """
     try:
         if files.kind == "5tt":
-            return from_5tt(resample_to(files.files[0], grid, range(5)))
-        return from_probseg(*(resample_to(path, grid) for path in files.files))
+            return fill(from_5tt(resample_to(files.files[0], grid, range(5))))
+        return fill(from_probseg(*(resample_to(path, grid) for path in files.files)))
     except DataError as error:
         names = ", ".join(str(path) for path in files.files)
         raise DataError(f"{names}: {error}") from error

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from nipype import config as nipype_config
-from nipype.pipeline import engine
+from nipype.pipeline import engine, plugins
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_tract import log
@@ -32,11 +32,15 @@ class WorkerDiedError(BidsTractError):
     """A worker process was killed."""
 
 
-def _start_worker(folder: str, level: int, file: Path | None, debug: bool) -> None:
-    """Give a new worker process the program's folder and logging."""
+def _start_worker(
+    monitored: bool, folder: str, level: int, file: Path | None, debug: bool
+) -> None:
+    """Give a new worker process the program's folder, logging and resource monitor."""
     os.chdir(folder)
     log.configure(level, file, debug=debug)
     progress.in_worker()
+    if monitored:
+        nipype_config.enable_resource_monitor()
 
 
 class SafeMultiProc(MultiProcPlugin):
@@ -46,14 +50,15 @@ class SafeMultiProc(MultiProcPlugin):
         self._broken: BrokenProcessPool | None = None
         self._running: dict[int, str] = {}
         super().__init__(plugin_args=plugin_args)
-        self.pool.shutdown(wait=False)  # nipype's own; its workers would not log
+        nipypes_own: ProcessPoolExecutor = self.pool
+        nipypes_own.shutdown(wait=False)  # its workers would not log
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["bids_tract.workflow.graph"])
-        self.pool = ProcessPoolExecutor(
+        self.pool: ProcessPoolExecutor = ProcessPoolExecutor(
             max_workers=self.processors,
             mp_context=context,
             initializer=_start_worker,
-            initargs=plugin_args["worker"],
+            initargs=(nipype_config.resource_monitor, *plugin_args["worker"]),
         )
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
@@ -62,6 +67,7 @@ class SafeMultiProc(MultiProcPlugin):
         try:
             future = self.pool.submit(run_node, node, updatehash, task)
         except BrokenProcessPool as error:
+            self._broken = error
             raise self._died(error) from error
         self._task_obj[task] = future
         self._running[task] = node.fullname
@@ -72,12 +78,13 @@ class SafeMultiProc(MultiProcPlugin):
         if future.cancelled():
             return
         error = future.exception()
-        if error is None:
-            self._running.pop(task, None)
-            self._taskresult[task] = future.result()
-            return
         if isinstance(error, BrokenProcessPool):
             self._broken = error
+            return
+        del self._running[task]
+        if error is None:
+            self._taskresult[task] = future.result()
+            return
         self._taskresult[task] = {
             "result": None, "taskid": task,
             "traceback": format_exception(type(error), error, error.__traceback__),
@@ -123,13 +130,18 @@ def read_plugin(path: str) -> tuple[str, dict[str, Any]]:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingInputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a YAML file: {error}.") from None
     if not isinstance(data, dict) or not isinstance(data.get("plugin"), str):
         raise UsageError(f"{path}: expected 'plugin: NAME' and, at will, 'plugin_args: {{...}}'.")
     args = data.get("plugin_args") or {}
     if not isinstance(args, dict):
         raise UsageError(f"{path}: plugin_args must be a table of names and values.")
+    if not hasattr(plugins, f"{data['plugin']}Plugin"):
+        known = sorted(name.removesuffix("Plugin") for name in dir(plugins) if "Plugin" in name)
+        raise UsageError(
+            f"{path}: nipype has no plugin '{data['plugin']}'; there are {', '.join(known)}."
+        )
     return data["plugin"], args
 
 
@@ -138,7 +150,10 @@ def configure_nipype(run: RunSettings, crash_dir: Path) -> None:
     nipype_config.update_config(
         {
             "logging": {"log_to_file": "false"},
-            "monitoring": {"enabled": str(run.resource_monitor).lower()},
+            "monitoring": {
+                "enabled": str(run.resource_monitor).lower(),
+                "summary_file": str(crash_dir / "resource_monitor.json"),
+            },
             "execution": {
                 "check_version": "false",  # nipype's telemetry
                 "crashdump_dir": str(crash_dir),
@@ -150,6 +165,8 @@ def configure_nipype(run: RunSettings, crash_dir: Path) -> None:
     )
     if run.resource_monitor:
         nipype_config.enable_resource_monitor()
+        if not nipype_config.resource_monitor:
+            LOGGER.warning("--resource-monitor: nothing is recorded; it needs psutil, version 5.0")
 
 
 def execute(

@@ -46,8 +46,8 @@ def stages_to_run(job: Job) -> list[str]:
 
 
 def node_name(label: str) -> str:
-    """A scan's label as nipype allows it."""
-    return label.replace("-", "_").replace("+", "plus")
+    """A scan's label as nipype allows it; different labels have different names."""
+    return label.replace("-", "_").replace("+", "__")
 
 
 def job_scratch(job: Job, work_dir: Path) -> Path:

@@ -54,7 +54,7 @@ def _mask_of(
 ) -> tuple[Bool, list[str], list[Path]]:
     if scan.brain_mask is None:
         mask, notes = brain_mask(data, gradients)
-        return mask, [*notes, "median Otsu on the mean of the weighted volumes"], [scan.dwi]
+        return mask, notes, [scan.dwi]
     mask = read_map(scan.brain_mask, grid) > 0
     if not mask.any():
         raise DataError(f"{scan.brain_mask}: the brain mask is empty.")

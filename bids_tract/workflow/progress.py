@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,7 +40,7 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0
-        self.bar: tqdm | None = None
+        self.bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Progress:
         self.started = self.last_line = time.monotonic()

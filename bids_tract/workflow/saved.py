@@ -77,7 +77,11 @@ def write_description(output_dir: Path, dataset: Dataset) -> None:
 
 def write_run_files(log_dir: Path, settings: Settings, plan: Plan, argv: Sequence[str]) -> None:
     """Write the settings, the plan, the command and the references of a run."""
-    command = f"# {shlex.join(argv)}\n"
-    _write_text(log_dir / "settings.toml", command + tomli_w.dumps(to_table(settings)))
+    # In TOML a comment is one line of printable characters.
+    command = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shlex.join(argv)
+    )
+    text = f"# {command}\n" + tomli_w.dumps(to_table(settings))
+    _write_text(log_dir / "settings.toml", text)
     write_json(log_dir / "plan.json", plan.as_dict())
     _write_text(log_dir / "CITATION.md", citation(settings))

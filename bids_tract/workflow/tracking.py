@@ -122,7 +122,11 @@ def _stop_rule(
     if tissue is not None:
         paths = [job.output("anatomy", f"{name}_probseg") for name in ("wm", "gm", "csf")]
         maps = Tissue(*(read_map(path, grid) for path in paths))
-        said = {"rule": tissue, "source": [uri(job, p) for p in paths], "threshold": None}
+        said: dict[str, Any] = {
+            "rule": tissue,
+            "source": [uri(job, p) for p in paths],
+            "threshold": None,
+        }
         return TissueStop(maps, tissue), said
     mask_path = job.output("masks", "stop_mask")
     made = read_json(sidecar_path(mask_path))
@@ -164,7 +168,7 @@ class Track(StageInterface):
             layout="random" if asked.seeding == "interface" else asked.seeding,
             seeds=asked.seeds, select=params.select, run_seed=params.random_seed,
         )  # fmt: skip
-        field = odf_field(SHField(read_map(field_path, grid, ndim=4)))
+        field = odf_field(SHField(read_map(field_path, grid, ndim=4)), grid.affine)
         walker = Walker(field, rule, params, grid.affine, self.inputs.n_threads)
         trx = scratch / f"{self.stage_name}.trx"
         counts, seconds = self._run(job, walker, seeds, trx, grid)

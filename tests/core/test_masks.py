@@ -139,6 +139,16 @@ def test_a_field_of_view_full_of_tissue_is_taken_whole():
     assert len(notes) == 1 and "all voxels with signal" in notes[0]
 
 
+def test_broken_voxels_and_a_background_of_nan_do_no_harm():
+    data = head()
+    expected, _ = brain_mask(data, GRADIENTS)
+    data[20, 20, 30, 3], data[21, 20, 30, 0] = np.nan, np.inf
+    np.testing.assert_array_equal(brain_mask(data, GRADIENTS)[0], expected)
+    data[~ball()] = np.nan
+    mask, _ = brain_mask(data, GRADIENTS)
+    assert not mask[~ball()].any() and mask.sum() >= ball().sum() - 2
+
+
 def test_an_image_that_was_masked_keeps_its_mask():
     data = head()
     data[~ball()] = 0

@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_tract.core.tissue import check_in_mask, doubts, from_5tt, from_probseg
+from bids_tract.core.tissue import check_in_mask, doubts, fill, from_5tt, from_probseg
+from bids_tract.core.types import Tissue
 from bids_tract.errors import DataError
 from tests.shared_data import SHARED, needs_shared
 
@@ -82,3 +83,12 @@ def test_the_sift_phantoms_tissue():
     image = nib.load(SHARED / "siftphantom/truth/5tt.nii.gz")
     tissue = from_5tt(image.get_fdata(dtype=np.float32))
     assert tissue.wm.sum() > 0 and tissue.gm.sum() > 0
+
+
+def test_fill_makes_part_covered_voxels_whole():
+    wm = np.array([[[0.5, 0.0, 0.2, 0.0]]], np.float32)
+    gm = np.array([[[0.5, 0.5, 0.2, 0.05]]], np.float32)
+    csf = np.array([[[0.0, 0.0, 0.1, 0.0]]], np.float32)
+    filled = fill(Tissue(wm, gm, csf))
+    assert np.allclose(filled.gm, [[[0.5, 1.0, 0.4, 0.05]]])
+    assert np.allclose((filled.wm + filled.gm + filled.csf)[0, 0, :3], 1.0)

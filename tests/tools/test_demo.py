@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -132,3 +134,20 @@ def test_a_dataset_of_another_name_is_left_alone(tmp_path):
     with pytest.raises(OutputError):
         run_demo(tmp_path)
     assert description.read_text() == '{"Name": "Real people"}'
+
+
+@pytest.mark.e2e
+def test_the_demonstration_finds_every_bundle(tmp_path):
+    # A process of its own: the program sets up logging for the whole process.
+    code = "import sys; from bids_tract.tools.cli import main; sys.exit(main(sys.argv[1:]))"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "demo", tmp_path], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    scores = re.findall(r"(\d+) of (\d+) \(\d+%\) in (\d) of 7 bundles; (\d+) join", result.stdout)
+    assert len(scores) == 6  # three scans, two kinds of tracking
+    for valid, total, bundles, invalid in (map(int, score) for score in scores):
+        assert total > 3000
+        assert bundles == 7
+        assert valid > 0.6 * total
+        assert invalid < 0.05 * total

@@ -11,6 +11,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from bids_tract.core.types import Float64
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -55,8 +57,9 @@ def bits(run_seed: int, stream: Stream, index: NDArray[np.int64], draw: int) -> 
         return _mix(state + np.uint64(draw + 1) * _GOLDEN)
 
 
-def uniform(
-    run_seed: int, stream: Stream, index: NDArray[np.int64], draw: int
-) -> NDArray[np.float64]:
+def uniform(run_seed: int, stream: Stream, index: NDArray[np.int64], draw: int) -> Float64:
     """Random numbers in [0, 1), one for each index; arguments as for ``bits``."""
-    return (bits(run_seed, stream, index, draw) >> np.uint64(11)) * 2.0**-53
+    numbers: Float64 = (bits(run_seed, stream, index, draw) >> np.uint64(11)) * np.float64(
+        2.0**-53
+    )
+    return numbers

@@ -56,14 +56,15 @@ class Seeds:
         if self.layout == "grid":
             edge = round(self.per_voxel ** (1 / 3))
             place = np.stack(np.unravel_index(number % self.per_voxel, (edge,) * 3), axis=1)
-            return self.voxels[number // self.per_voxel] + (place + 0.5) / edge - 0.5
+            within = (np.asarray(place, np.float64) + 0.5) / edge - 0.5
+            return self.voxels[number // self.per_voxel] + within
         if self.layout == "random":
             voxel = number // self.per_voxel % len(self.voxels)
         else:
             u = uniform(self.run_seed, Stream.SEED_POSITION, number, 3)
             voxel = (u * len(self.voxels)).astype(np.int64)
         offsets = [uniform(self.run_seed, Stream.SEED_POSITION, number, d) for d in range(3)]
-        return self.voxels[voxel] + np.stack(offsets, axis=1) - 0.5
+        return self.voxels[voxel] + (np.stack(offsets, axis=1, dtype=np.float64) - 0.5)
 
 
 def make_seeds(

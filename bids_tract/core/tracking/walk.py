@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from dipy.core.sphere import HemiSphere
 from dipy.reconst.shm import sh_to_sf_matrix
 from dipy.tracking.tracker import deterministic_tracking, pft_tracking, probabilistic_tracking
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from bids_tract.core.sphere import tracking_sphere
+from bids_tract.core.gradients import direction_cosines
+from bids_tract.core.sphere import storage_sphere
 from bids_tract.core.tracking.outcome import Block, EndReason, Fate
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.rng import Stream, bits, uniform
@@ -46,12 +48,14 @@ MARGIN = 2
 
 @dataclass(frozen=True, eq=False)
 class OdfField:
-    """ODF amplitudes on the tracking sphere, in a box that holds all non-zero voxels.
+    """ODF amplitudes on a sphere, in a box that holds all non-zero voxels.
 
     Attributes
     ----------
     amplitudes : (X, Y, Z, V) float64 array
         Never negative.
+    sphere : HemiSphere
+        The V directions, in image axes.
     corner : (3,) int array
         The box's first voxel in the image.
     shape : tuple of int
@@ -60,6 +64,7 @@ class OdfField:
     """
 
     amplitudes: Float64
+    sphere: HemiSphere
     corner: NDArray[np.intp]
     shape: tuple[int, ...]
 
@@ -71,8 +76,14 @@ class OdfField:
         return np.ascontiguousarray(values[box])
 
 
-def odf_field(field: SHField) -> OdfField:
+def odf_field(field: SHField, affine: Float64) -> OdfField:
     """Amplitudes of an SH field on the tracking sphere.
+
+    Parameters
+    ----------
+    field : SHField
+    affine : (4, 4) float64 array
+        Voxel to RAS+ mm.
 
     Raises
     ------
@@ -89,17 +100,18 @@ def odf_field(field: SHField) -> OdfField:
     corner = np.maximum(filled.min(axis=0) - MARGIN, 0)
     end = np.minimum(filled.max(axis=0) + MARGIN + 1, shape)
     box = field.coeffs[tuple(slice(a, b) for a, b in zip(corner, end, strict=True))]
+    sphere = storage_sphere(direction_cosines(affine))
     basis = sh_to_sf_matrix(
-        tracking_sphere(), sh_order_max=field.lmax, basis_type="descoteaux07", legacy=True,
+        sphere, sh_order_max=field.lmax, basis_type="descoteaux07", legacy=True,
         return_inv=False,
     )  # fmt: skip
     amplitudes = np.empty((*box.shape[:3], basis.shape[1]))
     for i in range(len(box)):  # plane by plane: no second copy of the whole field
         np.maximum(box[i] @ basis, 0.0, out=amplitudes[i])
-    return OdfField(amplitudes, corner, shape)
+    return OdfField(amplitudes, sphere, corner, shape)
 
 
-def first_directions(amplitudes: Float64, points: Float64) -> tuple[Float64, Bool]:
+def first_directions(field: OdfField, points: Float64) -> tuple[Float64, Bool]:
     """The ODF's maximum at points (N, 3), given in voxel coordinates of the box.
 
     Returns
@@ -110,6 +122,7 @@ def first_directions(amplitudes: Float64, points: Float64) -> tuple[Float64, Boo
         False where the interpolated ODF is zero.
 
     """
+    amplitudes = field.amplitudes
     low = np.floor(points).astype(np.intp)
     weight_high = points - low
     odf = np.zeros((len(points), amplitudes.shape[-1]))
@@ -119,7 +132,7 @@ def first_directions(amplitudes: Float64, points: Float64) -> tuple[Float64, Boo
         i, j, k = np.clip(low + corner, 0, top).T
         odf += weight[:, None] * amplitudes[i, j, k]
     best = np.argmax(odf, axis=1)
-    return tracking_sphere().vertices[best], odf[np.arange(len(odf)), best] > 0
+    return field.sphere.vertices[best], odf[np.arange(len(odf)), best] > 0
 
 
 def _jitter(seeds: Float64, first: int, run_seed: int) -> Float64:
@@ -190,7 +203,7 @@ class Walker:
         if not isinstance(self.rule, TissueStop):
             going = continues(self.rule, points) & inside(points, self._box())
             fates[~going] = Fate.SEED_STOPPED
-        directions, found = first_directions(self.field.amplitudes, points)
+        directions, found = first_directions(self.field, points)
         fates[(fates == Fate.KEPT) & ~found] = Fate.SEED_NO_DIRECTION
         lines = self._track(points, directions, np.flatnonzero(fates == Fate.KEPT), fates)
         kept = {n: line for n, line in lines.items() if fates[n] == Fate.KEPT}
@@ -246,7 +259,7 @@ class Walker:
         params = self.params
         common = {
             # Twice the largest length: what is too long is to be seen and counted.
-            "sf": self.field.amplitudes, "sphere": tracking_sphere(), "min_len": 0,
+            "sf": self.field.amplitudes, "sphere": self.field.sphere, "min_len": 0,
             "max_len": 2 * params.max_length_mm + 4 * params.step_mm,
             "step_size": params.step_mm, "max_angle": params.max_angle_deg,
             "pmf_threshold": params.pmf_threshold,
