@@ -32,11 +32,14 @@ class Fate(IntEnum):
     INVALID_END = 5
 
 
-MEANING: dict[EndReason | Fate, str] = {
+# Two tables: as keys of one, equal numbers of the two enumerations would be the same key.
+MEANING_OF_END: dict[EndReason, str] = {
     EndReason.LEFT_IMAGE: "the next step leaves the image",
     EndReason.LEFT_MASK: "the next step leaves the stop mask or meets the stop threshold",
     EndReason.GREY_MATTER: "it reached grey matter",
     EndReason.NO_DIRECTION: "no direction within the largest turn",
+}
+MEANING_OF_FATE: dict[Fate, str] = {
     Fate.KEPT: "kept",
     Fate.SEED_STOPPED: "seed lies where streamlines stop",
     Fate.SEED_NO_DIRECTION: "no direction at the seed",
@@ -127,6 +130,6 @@ class Counts:
 
     def sentence(self) -> str:
         """One line for the log."""
-        reasons = [f"{n:,} {MEANING[f]}" for f, n in self.fates.most_common() if f and n]
+        reasons = [f"{n:,} {MEANING_OF_FATE[f]}" for f, n in self.fates.most_common() if f and n]
         why = f"; rejected: {'; '.join(reasons)}" if reasons else ""
         return f"{self.attempts:,} seeds: {self.kept:,} streamlines kept{why}"

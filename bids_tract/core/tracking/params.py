@@ -12,8 +12,9 @@ class TrackParams:
 
     Attributes
     ----------
-    method : {"det", "prob", "pft"}
-        Maximum of the ODF in the cone, a draw from it, or a draw with particle filtering.
+    method : {"det", "prob", "pft", "eudx"}
+        Maximum of the ODF in the cone, a draw from it, a draw with particle filtering, or the
+        nearest peaks of the voxels around.
     step_mm : float
         Distance between points.
     max_angle_deg : float
@@ -33,7 +34,7 @@ class TrackParams:
 
     """
 
-    method: Literal["det", "prob", "pft"]
+    method: Literal["det", "prob", "pft", "eudx"]
     step_mm: float
     max_angle_deg: float
     min_length_mm: float

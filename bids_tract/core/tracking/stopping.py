@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from dipy.tracking.stopping_criterion import (
-    ActStoppingCriterion,
-    BinaryStoppingCriterion,
-    CmcStoppingCriterion,
-    StoppingCriterion,
-    ThresholdStoppingCriterion,
-)
-from scipy.ndimage import map_coordinates
+from numpy.typing import NDArray
 
+from bids_tract.core.tracking import kernels
+from bids_tract.core.tracking.field import Box
 from bids_tract.core.types import Bool, Float32, Float64, Tissue
 
 
@@ -70,35 +65,33 @@ class TissueStop:
 StopRule: TypeAlias = MapStop | MaskStop | TissueStop
 
 
-def criterion(rule: StopRule, step_mm: float, voxel_sizes: Float64) -> StoppingCriterion:
-    """DIPY's criterion for a rule.
+def kernel_rule(rule: StopRule, box: Box, step_mm: float, voxel_sizes: Float64) -> kernels.Rule:
+    """A rule as the kernels take it.
 
-    The background is not an end region here, other than in ``CmcStoppingCriterion.from_pve``:
-    a streamline that runs out of the brain without meeting grey matter has no valid end.
+    The background is no end region, other than in DIPY's ``CmcStoppingCriterion.from_pve``: a
+    streamline that runs out of the brain without meeting grey matter has no valid end.
+
+    Parameters
+    ----------
+    rule : StopRule
+        Maps have the image's shape.
+    box : Box
+        The part of the image that is tracked in.
+    step_mm : float
+    voxel_sizes : (3,) float64 array
+        In mm.
+
     """
+
+    def flat(values: NDArray[np.generic]) -> Float32:
+        return box.padded(values).astype(np.float32)
+
+    nothing = np.zeros(1, np.float32)
     if isinstance(rule, MapStop):
-        return ThresholdStoppingCriterion(rule.values.astype(np.float64), rule.threshold)
+        return kernels.Rule(kernels.BY_MAP, flat(rule.values), nothing, float(rule.threshold), 0.0)
     if isinstance(rule, MaskStop):
-        return BinaryStoppingCriterion(rule.mask)
-    include, exclude = (m.astype(np.float64) for m in (rule.tissue.gm, rule.tissue.csf))
-    if rule.rule == "act":
-        return ActStoppingCriterion(include, exclude)
-    return CmcStoppingCriterion(include, exclude, step_mm, float(np.mean(voxel_sizes)))
-
-
-def inside(points: Float64, shape: tuple[int, ...]) -> Bool:
-    """Which points (N, 3), in voxel coordinates, lie inside the image."""
-    return np.all((points >= -0.5) & (points < np.array(shape) - 0.5), axis=1)
-
-
-def interpolate(values: Float32, points: Float64) -> Float64:
-    """A map at points (N, 3) in voxel coordinates: trilinear, constant outside."""
-    return map_coordinates(values.astype(np.float64), points.T, order=1, mode="nearest")
-
-
-def continues(rule: MapStop | MaskStop, points: Float64) -> Bool:
-    """Whether streamlines go on at points (N, 3), given in voxel coordinates."""
-    if isinstance(rule, MapStop):
-        return interpolate(rule.values, points) > rule.threshold
-    nearest = np.clip(np.rint(points).astype(np.intp), 0, np.array(rule.mask.shape) - 1)
-    return rule.mask[tuple(nearest.T)]
+        return kernels.Rule(kernels.BY_MASK, flat(rule.mask), nothing, 0.5, 0.0)
+    kind = kernels.BY_CMC if rule.rule == "cmc" else kernels.BY_ACT
+    # Girard's criterion is stated for steps of a voxel; shorter ones stop as often per mm.
+    power = step_mm / float(np.mean(voxel_sizes))
+    return kernels.Rule(kind, flat(rule.tissue.gm), flat(rule.tissue.csf), 0.0, power)

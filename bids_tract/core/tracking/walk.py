@@ -1,150 +1,42 @@
-"""Tracking: seeds go in by blocks, streamlines come out by blocks. DIPY takes the steps.
-
-What DIPY 1.12 would do otherwise, and what is done about it here:
-
-- Its generators start from a sum of the seed's coordinates, so that seeds on a grid share a few
-  dozen random streams: seeds are moved by up to a hundredth of a voxel, so that the sums differ.
-- Too long streamlines vanish without a trace: they are counted as rejected.
-- `pft_tracking` accepts peaks and then fails: it is given the ODF.
-- Positions come back in float64: they are stored in float32.
-- A NaN in the ODF ends the whole process: the field is checked first.
-"""
+"""Tracking: seeds go in by blocks, streamlines come out by blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from dipy.core.sphere import HemiSphere
-from dipy.reconst.shm import sh_to_sf_matrix
-from dipy.tracking.tracker import deterministic_tracking, pft_tracking, probabilistic_tracking
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from bids_tract.core.gradients import direction_cosines
-from bids_tract.core.sphere import storage_sphere
-from bids_tract.core.tracking.outcome import Block, EndReason, Fate
+from bids_tract.core.tracking import kernels
+from bids_tract.core.tracking.field import Box, box_of, make_table
+from bids_tract.core.tracking.outcome import Block, Fate
 from bids_tract.core.tracking.params import TrackParams
-from bids_tract.core.tracking.rng import Stream, bits, uniform
+from bids_tract.core.tracking.rng import Stream, bits
 from bids_tract.core.tracking.seeds import Seeds
-from bids_tract.core.tracking.stopping import (
-    MapStop,
-    MaskStop,
-    StopRule,
-    TissueStop,
-    continues,
-    criterion,
-    inside,
-    interpolate,
-)
-from bids_tract.core.types import Bool, Float64, SHField, Streamlines, Tissue
-from bids_tract.errors import DataError
+from bids_tract.core.tracking.stopping import StopRule, kernel_rule
+from bids_tract.core.types import Float32, Float64, SHField, Streamlines
 
-BLOCK = 5000
-# Farther than one voxel from any voxel with a non-zero ODF there is no direction to follow.
-MARGIN = 2
+# Seeds between two writes: their streamlines lie in memory together.
+BLOCK = 20_000
+# Seeds that a thread takes at a time.
+CHUNK = 500
+_METHODS = {
+    "det": kernels.DET, "prob": kernels.PROB, "pft": kernels.PFT, "eudx": kernels.EUDX,
+}  # fmt: skip
+# A streamline of whole steps is not too short or too long for the last bits of a division.
+_SLACK = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class OdfField:
-    """ODF amplitudes on a sphere, in a box that holds all non-zero voxels.
+@dataclass(eq=False)
+class _Chunk:
+    """What a thread has made of its seeds."""
 
-    Attributes
-    ----------
-    amplitudes : (X, Y, Z, V) float64 array
-        Never negative.
-    sphere : HemiSphere
-        The V directions, in image axes.
-    corner : (3,) int array
-        The box's first voxel in the image.
-    shape : tuple of int
-        Shape of the whole image.
-
-    """
-
-    amplitudes: Float64
-    sphere: HemiSphere
-    corner: NDArray[np.intp]
-    shape: tuple[int, ...]
-
-    def crop(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The part of an image map that lies in the box."""
-        box = tuple(
-            slice(c, c + n) for c, n in zip(self.corner, self.amplitudes.shape, strict=False)
-        )
-        return np.ascontiguousarray(values[box])
-
-
-def odf_field(field: SHField, affine: Float64) -> OdfField:
-    """Amplitudes of an SH field on the tracking sphere.
-
-    Parameters
-    ----------
-    field : SHField
-    affine : (4, 4) float64 array
-        Voxel to RAS+ mm.
-
-    Raises
-    ------
-    DataError
-        When the field is empty or not finite (DIPY's tracker would end the process).
-
-    """
-    if not np.isfinite(field.coeffs).all():
-        raise DataError("the orientation field holds NaN or infinity; fit the model again")
-    filled = np.argwhere(np.any(field.coeffs, axis=-1))
-    if len(filled) == 0:
-        raise DataError("the orientation field is zero everywhere: there is nothing to follow")
-    shape = field.coeffs.shape[:3]
-    corner = np.maximum(filled.min(axis=0) - MARGIN, 0)
-    end = np.minimum(filled.max(axis=0) + MARGIN + 1, shape)
-    box = field.coeffs[tuple(slice(a, b) for a, b in zip(corner, end, strict=True))]
-    sphere = storage_sphere(direction_cosines(affine))
-    basis = sh_to_sf_matrix(
-        sphere, sh_order_max=field.lmax, basis_type="descoteaux07", legacy=True,
-        return_inv=False,
-    )  # fmt: skip
-    amplitudes = np.empty((*box.shape[:3], basis.shape[1]))
-    for i in range(len(box)):  # plane by plane: no second copy of the whole field
-        np.maximum(box[i] @ basis, 0.0, out=amplitudes[i])
-    return OdfField(amplitudes, sphere, corner, shape)
-
-
-def first_directions(field: OdfField, points: Float64) -> tuple[Float64, Bool]:
-    """The ODF's maximum at points (N, 3), given in voxel coordinates of the box.
-
-    Returns
-    -------
-    directions : (N, 3) float64 array
-        Unit vectors.
-    found : (N,) bool array
-        False where the interpolated ODF is zero.
-
-    """
-    amplitudes = field.amplitudes
-    low = np.floor(points).astype(np.intp)
-    weight_high = points - low
-    odf = np.zeros((len(points), amplitudes.shape[-1]))
-    top = np.array(amplitudes.shape[:3]) - 1
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, weight_high, 1 - weight_high), axis=1)
-        i, j, k = np.clip(low + corner, 0, top).T
-        odf += weight[:, None] * amplitudes[i, j, k]
-    best = np.argmax(odf, axis=1)
-    return field.sphere.vertices[best], odf[np.arange(len(odf)), best] > 0
-
-
-def _jitter(seeds: Float64, first: int, run_seed: int) -> Float64:
-    """Move seeds by up to 0.01 voxel, so that DIPY gives each its own random numbers."""
-    number = np.arange(first, first + len(seeds), dtype=np.int64)
-    draws = [uniform(run_seed, Stream.SEED_JITTER, number, d) for d in range(3)]
-    return seeds + 0.02 * (np.stack(draws, axis=1) - 0.5)
-
-
-def _dipy_seed(run_seed: int) -> int:
-    """A multiplier for DIPY's sum of coordinates: large, yet far from the end of its integers."""
-    return 500_000 + int(bits(run_seed, Stream.TRACKER, np.zeros(1, np.int64), 0)[0] % 500_000)
+    points: Float32
+    counts: NDArray[np.int64]
+    fates: NDArray[np.int8]
+    ends: NDArray[np.int8]
 
 
 class Walker:
@@ -152,7 +44,7 @@ class Walker:
 
     Parameters
     ----------
-    field : OdfField
+    field : SHField
         What to follow.
     rule : StopRule
         Where to stop; maps have the image's shape.
@@ -161,24 +53,34 @@ class Walker:
     affine : (4, 4) float64 array
         Voxel to RAS+ mm of the image.
     n_threads : int
-        Threads for deterministic and probabilistic tracking.
+        Threads; they change nothing in the result.
+    peaks : (X, Y, Z, 3 N) float32 array, optional
+        The field's peaks, which "eudx" follows.
+
+    Raises
+    ------
+    DataError
+        When the field is not finite, or zero everywhere.
 
     """
 
     def __init__(
         self,
-        field: OdfField,
+        field: SHField,
         rule: StopRule,
         params: TrackParams,
         affine: Float64,
-        n_threads: int,
+        n_threads: int = 1,
+        peaks: Float32 | None = None,
     ) -> None:
-        self.field, self.params, self.n_threads = field, params, n_threads
-        self.affine = affine.astype(np.float64).copy()
-        self.affine[:3, 3] += affine[:3, :3] @ field.corner
-        self.voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
-        self.rule = _crop_rule(rule, field)
-        self.criterion = criterion(self.rule, params.step_mm, self.voxel_sizes)
+        self.params, self.n_threads = params, n_threads
+        self.box: Box = box_of(field)
+        self.table, directions = make_table(
+            field, self.box, affine, max_angle_deg=params.max_angle_deg, peaks=peaks
+        )
+        voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        self.rule = kernel_rule(rule, self.box, params.step_mm, voxel_sizes)
+        self.steps = _steps(params, directions, voxel_sizes)
 
     def walk(self, seeds: Float64, first: int) -> Block:
         """Track one block.
@@ -196,116 +98,93 @@ class Walker:
             The fate of each seed, and the streamlines kept.
 
         """
-        if self.params.method != "det":
-            seeds = _jitter(seeds, first, self.params.random_seed)
-        points = seeds - self.field.corner
-        fates = np.full(len(seeds), Fate.KEPT, dtype=np.int8)
-        if not isinstance(self.rule, TissueStop):
-            going = continues(self.rule, points) & inside(points, self._box())
-            fates[~going] = Fate.SEED_STOPPED
-        directions, found = first_directions(self.field, points)
-        fates[(fates == Fate.KEPT) & ~found] = Fate.SEED_NO_DIRECTION
-        lines = self._track(points, directions, np.flatnonzero(fates == Fate.KEPT), fates)
-        kept = {n: line for n, line in lines.items() if fates[n] == Fate.KEPT}
-        ends = self._end_reasons(list(kept.values()))
-        if isinstance(self.rule, TissueStop):
-            valid = ~np.any(ends == EndReason.NO_DIRECTION, axis=1)
-            fates[np.fromiter(kept, np.intp, len(kept))[~valid]] = Fate.INVALID_END
-            kept = {n: line for n, line in kept.items() if fates[n] == Fate.KEPT}
-            ends = ends[valid]
-        world = [
-            (line @ self.affine[:3, :3].T + self.affine[:3, 3]).astype(np.float32)
-            for line in kept.values()
-        ]
-        number = first + np.fromiter(kept, np.int64, len(kept))
-        return Block(first, fates, Streamlines.from_list(world, number), ends)
+        # Neighbours after each other: what they read is then still at hand.
+        nearest = np.rint(seeds).astype(np.int64)
+        order = np.lexsort(nearest.T[::-1])
+        inside = seeds[order] - self.box.corner
+        numbers = first + order
+        starts = range(0, len(seeds), CHUNK)
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            chunks = list(
+                pool.map(
+                    lambda s: self._chunk(inside[s : s + CHUNK], numbers[s : s + CHUNK]), starts
+                )
+            )
+        return _block(chunks, order, first)
 
-    def _box(self) -> tuple[int, ...]:
-        return self.field.amplitudes.shape[:3]
-
-    def _track(
-        self,
-        points: Float64,
-        directions: Float64,
-        chosen: NDArray[np.intp],
-        fates: NDArray[np.int8],
-    ) -> dict[int, Float64]:
-        """Streamlines of the chosen seeds in voxel coordinates of the box, by seed.
-
-        Writes the fate of the seeds whose streamline is missing, too short or too long.
-        """
-        lines: dict[int, Float64] = {}
-        for n, line in self._dipy(points[chosen], directions[chosen]):
-            line = line[inside(line, self._box())]  # DIPY may keep the point that left the image
-            steps = np.linalg.norm(np.diff(line, axis=0) * self.voxel_sizes, axis=1)
-            # A streamline of whole steps is not shorter for the last bits of their sum.
-            length, slack = float(steps.sum()), 1e-3 * self.params.step_mm
-            if len(line) < 2 or length < self.params.min_length_mm - slack:
-                fates[chosen[n]] = Fate.TOO_SHORT
-            elif length > self.params.max_length_mm + slack:
-                fates[chosen[n]] = Fate.TOO_LONG
-            lines[int(chosen[n])] = line
-        missing = np.setdiff1d(chosen, np.fromiter(lines, np.intp, len(lines)))
-        # With tissue maps DIPY drops what has no valid end; otherwise only what is too long.
-        tissue = isinstance(self.rule, TissueStop)
-        fates[missing] = Fate.INVALID_END if tissue else Fate.TOO_LONG
-        return dict(sorted(lines.items()))
-
-    def _dipy(self, points: Float64, directions: Float64) -> Iterator[tuple[int, Float64]]:
-        """Number of the seed and streamline, in voxel coordinates of the box."""
-        if len(points) == 0:
-            return
-        world = points @ self.affine[:3, :3].T + self.affine[:3, 3]
-        params = self.params
-        common = {
-            # Twice the largest length: what is too long is to be seen and counted.
-            "sf": self.field.amplitudes, "sphere": self.field.sphere, "min_len": 0,
-            "max_len": 2 * params.max_length_mm + 4 * params.step_mm,
-            "step_size": params.step_mm, "max_angle": params.max_angle_deg,
-            "pmf_threshold": params.pmf_threshold,
-            "return_all": not isinstance(self.rule, TissueStop),
-            "random_seed": _dipy_seed(params.random_seed), "save_seeds": True,
-        }  # fmt: skip
-        if params.method == "pft":
-            found = pft_tracking(
-                world, self.criterion, self.affine, seed_directions=directions[:, None, :],
-                max_cross=1, pft_back_tracking_dist=params.pft_back_mm,
-                pft_front_tracking_dist=params.pft_front_mm, particle_count=params.particles,
-                **common,
+    def _chunk(self, seeds: Float64, numbers: NDArray[np.int64]) -> _Chunk:
+        n = len(seeds)
+        chunk = _Chunk(
+            np.empty((100 * n + self.steps.max_steps + 2, 3), np.float32),
+            np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros((n, 2), np.int8),
+        )  # fmt: skip
+        scratch = _scratch(self.steps, self.params.particles, self.table)
+        done = used = 0
+        while True:
+            done, used = kernels.track_seeds(
+                self.table, self.rule, self.steps, scratch, seeds, numbers, done,
+                chunk.points, used, chunk.counts, chunk.fates, chunk.ends,
             )  # fmt: skip
-        else:
-            tracker = deterministic_tracking if params.method == "det" else probabilistic_tracking
-            found = tracker(
-                world, self.criterion, self.affine, seed_directions=directions,
-                nbr_threads=self.n_threads, **common,
-            )  # fmt: skip
-        nearest = cKDTree(world)
-        inverse = np.linalg.inv(self.affine)
-        for line, seed in found:
-            # The seed has been to voxel space and back: its last bits may differ.
-            _, n = nearest.query(seed)
-            yield int(n), np.asarray(line) @ inverse[:3, :3].T + inverse[:3, 3]
-
-    def _end_reasons(self, lines: list[Float64]) -> NDArray[np.int8]:
-        """Why each end is where it is, judged by one more step straight on: (T, 2) int8."""
-        tips = np.array([line[[0, -1]] for line in lines]).reshape(-1, 3)
-        beyond = 2 * tips - np.array([line[[1, -2]] for line in lines]).reshape(-1, 3)
-        reasons = np.full(len(tips), EndReason.NO_DIRECTION, dtype=np.int8)
-        if isinstance(self.rule, TissueStop):
-            reasons[interpolate(self.rule.tissue.gm, tips) > 0] = EndReason.GREY_MATTER
-        else:
-            reasons[~continues(self.rule, beyond)] = EndReason.LEFT_MASK
-        reasons[~inside(beyond + self.field.corner, self.field.shape)] = EndReason.LEFT_IMAGE
-        return reasons.reshape(-1, 2)
+            if done == n:
+                chunk.points = chunk.points[:used]
+                return chunk
+            more = np.empty((2 * len(chunk.points), 3), np.float32)
+            more[:used] = chunk.points[:used]
+            chunk.points = more
 
 
-def _crop_rule(rule: StopRule, field: OdfField) -> StopRule:
-    if isinstance(rule, MapStop):
-        return MapStop(field.crop(rule.values), rule.threshold)  # type: ignore[arg-type]
-    if isinstance(rule, MaskStop):
-        return MaskStop(field.crop(rule.mask))  # type: ignore[arg-type]
-    maps = (field.crop(m) for m in (rule.tissue.wm, rule.tissue.gm, rule.tissue.csf))
-    return TissueStop(Tissue(*maps), rule.rule)  # type: ignore[arg-type]
+def _block(chunks: list[_Chunk], order: NDArray[np.intp], first: int) -> Block:
+    """Put chunks together in the order of the seeds."""
+    if not chunks:
+        return Block(
+            first, np.zeros(0, np.int8), Streamlines.from_list([], np.zeros(0, np.int64)),
+            np.zeros((0, 2), np.int8),
+        )  # fmt: skip
+    back = np.argsort(order, kind="stable")
+    counts = np.concatenate([chunk.counts for chunk in chunks])
+    points = np.concatenate([chunk.points for chunk in chunks])
+    begins = (np.cumsum(counts) - counts)[back]
+    counts = counts[back]
+    fates = np.concatenate([chunk.fates for chunk in chunks])[back]
+    ends = np.concatenate([chunk.ends for chunk in chunks])[back]
+    kept = fates == Fate.KEPT
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[kept])])
+    ordered = np.empty_like(points)
+    kernels.copy_runs(points, begins[kept], offsets, ordered)
+    numbers = first + np.flatnonzero(kept)
+    return Block(first, fates, Streamlines(ordered, offsets, numbers), ends[kept])
+
+
+def _steps(params: TrackParams, directions: Float64, voxel_sizes: Float64) -> kernels.Steps:
+    step = params.step_mm / voxel_sizes
+    key = bits(params.random_seed, Stream.TRACKER, np.zeros(1, np.int64), 0)[0]
+    return kernels.Steps(
+        method=_METHODS[params.method],
+        advance=directions * step,
+        step=step,
+        cos_max=float(np.cos(np.deg2rad(params.max_angle_deg))),
+        pmf_threshold=params.pmf_threshold,
+        min_steps=int(np.ceil(params.min_length_mm / params.step_mm - _SLACK)),
+        max_steps=int(np.floor(params.max_length_mm / params.step_mm + _SLACK)),
+        run_key=int(key >> np.uint64(1)),  # numba takes it for a signed number
+        back_steps=int(np.ceil(params.pft_back_mm / params.step_mm)),
+        front_steps=int(np.ceil(params.pft_front_mm / params.step_mm)),
+    )
+
+
+def _scratch(steps: kernels.Steps, particles: int, table: kernels.Table) -> kernels.Scratch:
+    n_directions = len(table.directions) // 3
+    far = steps.back_steps + steps.front_steps + 2
+    return kernels.Scratch(
+        position=np.zeros(3), going=np.zeros(3), heading=np.zeros(3, np.float32),
+        corners=np.zeros(8, np.int64), weights=np.zeros(8), weights32=np.zeros(8, np.float32),
+        odf=np.zeros(n_directions, np.float32), sums=np.zeros(n_directions, np.float32),
+        course=np.zeros((2, steps.max_steps + 3, 3)),
+        headings=np.zeros((2, steps.max_steps + 3), np.int32),
+        paths=np.zeros((2, particles, far, 3)), turns=np.zeros((2, particles, far), np.int32),
+        lengths=np.zeros((2, particles), np.int64), states=np.zeros((2, particles), np.int64),
+        loads=np.zeros((2, particles)),
+    )  # fmt: skip
 
 
 def track(walker: Walker, seeds: Seeds) -> Iterator[Block]:

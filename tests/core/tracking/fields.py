@@ -9,7 +9,7 @@ from bids_tract.core.tracking.outcome import Block, Counts
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.seeds import Seeds
 from bids_tract.core.tracking.stopping import MaskStop, StopRule
-from bids_tract.core.tracking.walk import Walker, odf_field, track
+from bids_tract.core.tracking.walk import Walker, track
 from bids_tract.core.types import Float64, SHField, Streamlines
 from tests.phantoms import Scene
 
@@ -35,7 +35,7 @@ def sh_field(scene: Scene) -> SHField:
 def walker(scene: Scene, rule: StopRule | None = None, threads: int = 1, **changes) -> Walker:
     field = sh_field(scene)
     rule = rule or MaskStop(np.any(field.coeffs, axis=-1))
-    return Walker(odf_field(field, scene.affine), rule, params(**changes), scene.affine, threads)
+    return Walker(field, rule, params(**changes), scene.affine, threads)
 
 
 def seeds_at(points_mm: Float64, scene: Scene) -> Float64:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bids_tract.core.tracking import walk
+from bids_tract.core.tracking.field import box_of
 from bids_tract.core.tracking.outcome import EndReason, Fate
 from bids_tract.core.tracking.seeds import make_seeds
 from bids_tract.core.tracking.stopping import MapStop, MaskStop, TissueStop
@@ -236,13 +237,13 @@ def test_a_field_with_nan_is_refused(plain):
     field = sh_field(plain)
     field.coeffs[3, 3, 3, 0] = np.nan
     with pytest.raises(DataError, match="NaN"):
-        walk.odf_field(field, plain.affine)
+        box_of(field)
 
 
 def test_an_empty_field_is_refused(plain):
     empty = SHField(np.zeros((*plain.shape, 28), np.float32))
     with pytest.raises(DataError, match="zero everywhere"):
-        walk.odf_field(empty, plain.affine)
+        box_of(empty)
 
 
 def test_cropping_changes_nothing():
