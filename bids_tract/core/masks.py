@@ -18,6 +18,8 @@ _MEDIAN_RADIUS = 2
 # Median b0 signal outside a mask as a share of that inside. Background: 0.01 to 0.06 measured,
 # 0.13 where the brain has an SNR of 10. Tissue that Otsu rejects (CSF, grey matter): above 0.24.
 _BACKGROUND = 0.2
+# Less contrast than this share of the largest value is rounding, not an image.
+_FLAT = 1e-4
 
 
 def slabs(mask: Bool, size: int) -> Iterator[tuple[NDArray[np.intp], ...]]:
@@ -128,7 +130,7 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
     """
     weighted, b0 = _mean_of(data, ~gradients.is_b0), _mean_of(data, gradients.is_b0)
     low, high = float(weighted.min()), float(weighted.max())
-    if not low < high:
+    if not high - low > _FLAT * high:
         raise DataError(
             f"the diffusion-weighted volumes are {low:g} everywhere: no brain to be found"
         )
@@ -159,7 +161,7 @@ def _mean_of(data: Float32, volumes: Bool) -> Float32:
 def _otsu(signal: Float32) -> Bool:
     """Otsu's threshold, holes filled, largest piece; empty where the threshold finds nothing."""
     padded = ndimage.median_filter(signal, 2 * _MEDIAN_RADIUS + 1)
-    if padded.min() == padded.max():
+    if np.ptp(padded) <= _FLAT * padded.max():
         return np.zeros(signal.shape, bool)
     _, mask = median_otsu(signal, median_radius=_MEDIAN_RADIUS, numpass=1)
     mask = ndimage.binary_fill_holes(mask)
@@ -229,9 +231,11 @@ def threshold_mask(values: Float32, *, value: float, percent: bool = False) -> B
     bound = resolve_threshold(values, value=value, percent=percent)
     mask = np.asarray(values > bound)
     if not np.any(mask):
+        if not np.any(values):
+            raise DataError("the map is zero everywhere: no voxel can be chosen by it")
         raise DataError(
-            f"no voxel lies above {bound:g}: the map runs from {np.min(values):g} to "
-            f"{np.max(values):g}; choose a lower threshold"
+            f"no voxel lies above {bound:.3g}: the map runs from {np.min(values):.3g} to "
+            f"{np.max(values):.3g}; choose a lower threshold"
         )
     return mask
 

@@ -175,7 +175,7 @@ def make_table(
     filled = np.any(coeffs, axis=-1)
     cells = np.zeros(box.shape, np.int32)
     cells[filled] = np.arange(1, filled.sum() + 1)
-    rows = np.zeros((int(filled.sum()) + 1, n_directions), np.float32)
+    rows = _aligned_zeros(int(filled.sum()) + 1, n_directions)
     voxels = np.nonzero(filled)
     for start in range(0, len(voxels[0]), _SLAB):
         part = tuple(v[start : start + _SLAB] for v in voxels)
@@ -200,6 +200,14 @@ def make_table(
         world=world,
     )
     return table, directions
+
+
+def _aligned_zeros(n_rows: int, n_columns: int) -> Float32:
+    """Zeros whose patches begin where cache lines do: each is then one line, not parts of two."""
+    line = 4 * WIDTH
+    raw = np.zeros(n_rows * n_columns + WIDTH, np.float32)
+    first = (-raw.ctypes.data % line) // 4
+    return raw[first : first + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
 def _peak_rows(peaks: Float32 | None, box: Box, filled: NDArray[np.bool_]) -> Float32:

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bids_tract.core.tracking.outcome import EndReason, Fate
-from bids_tract.core.tracking.vector import WIDTH, patch_max, patch_sum
+from bids_tract.core.tracking.vector import WIDTH, patch_max, patch_sum, prefetch
 from bids_tract.core.types import Float32, Float64
 
 # Numba takes module globals as constants.
@@ -92,18 +92,32 @@ class Steps(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of one thread."""
+    """Memory of one thread, which walks several streamlines (lanes, G) in turn.
 
-    position: Float64  # (3,)
-    going: Float64  # (3,) direction of the last step (EuDX)
-    heading: Float32  # (3,) middle of the cone
-    corners: NDArray[np.int64]  # (8,) where the rows of the eight voxels around begin
-    weights: Float64  # (8,) trilinear
+    While one lane steps, the processor fetches what the others will read.
+    """
+
+    position: Float64  # (G, 3)
+    going: Float64  # (G, 3) direction of the last step (EuDX)
+    corners: NDArray[np.int64]  # (G, 8) where the rows of the eight voxels around begin
+    weights: Float64  # (G, 8) trilinear
+    course: Float64  # (G, 2, max_steps + 3, 3) points of both halves
+    headings: NDArray[np.int32]  # (G, 2, max_steps + 3)
+    seed: NDArray[np.int64]  # (G,) seed in work, -1 if none
+    key: NDArray[np.uint64]  # (G,) its random stream
+    draw: NDArray[np.int64]  # (G,) next free number of that
+    half: NDArray[np.int64]  # (G,) 0 forward, 1 backward, 2 done and to be written
+    last: NDArray[np.int64]  # (G,) number of the last point of this half
+    forth: NDArray[np.int64]  # (G,) of the forward half
+    forth_state: NDArray[np.int64]  # (G,) and what ended it
+    back_state: NDArray[np.int64]  # (G,) what ended the backward half
+    heading: NDArray[np.int64]  # (G,)
+    cell: NDArray[np.int64]  # (G,) padded voxel of the position
+    trials: NDArray[np.int64]  # (G,) of particle filtering in this half
+    cone: Float32  # (3,) middle of the cone
     weights32: Float32  # (8,)
     odf: Float32  # (D,) amplitudes in the cone
     sums: Float32  # (D / WIDTH,) of the patches in the cone
-    course: Float64  # (2, max_steps + 2, 3) points of both halves
-    headings: NDArray[np.int32]  # (2, max_steps + 2)
     paths: Float64  # (2, M, PFT steps + 1, 3)
     turns: NDArray[np.int32]  # (2, M, PFT steps + 1)
     lengths: NDArray[np.int64]  # (2, M)
@@ -114,20 +128,20 @@ class Scratch(NamedTuple):
 # --- Random numbers: the generator of rng.py ---------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _mix(z: Any) -> Any:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def stream_key(run_key: Any, number: Any) -> Any:
     """The random stream of a seed."""
     return _mix(np.uint64(run_key) + np.uint64(number) * np.uint64(0x9E3779B97F4A7C15))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _uniform(key: Any, draw: Any) -> Any:
     bits = _mix(key + np.uint64(draw + 1) * np.uint64(0x9E3779B97F4A7C15))
     return np.float64(bits >> np.uint64(11)) * 2.0**-53
@@ -136,70 +150,70 @@ def _uniform(key: Any, draw: Any) -> Any:
 # --- Where a point is --------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _inside(table: Any, p: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _inside(table: Any, p: Any, g: Any) -> Any:
+    inside = True
     for a in range(3):
-        if not (p[a] >= -0.5 and p[a] < table.shape[a] - 0.5):
-            return False
-    return True
+        inside &= p[g, a] >= -0.5 and p[g, a] < table.shape[a] - 0.5
+    return inside
 
 
-@njit(cache=True, nogil=True)
-def _left_image(table: Any, p: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _left_image(table: Any, p: Any, g: Any) -> Any:
+    inside = True
     for a in range(3):
-        q = p[a] + table.corner[a]
-        if not (q >= -0.5 and q < table.image[a] - 0.5):
-            return True
-    return False
+        q = p[g, a] + table.corner[a]
+        inside &= q >= -0.5 and q < table.image[a] - 0.5
+    return not inside
 
 
-@njit(cache=True, nogil=True)
-def _locate(table: Any, scratch: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _locate(table: Any, scratch: Any, g: Any) -> Any:
     """Trilinear weights at the position, which lies inside; the first of its eight voxels."""
     p, w = scratch.position, scratch.weights
-    i, j, k = np.floor(p[0]), np.floor(p[1]), np.floor(p[2])
-    x, y, z = p[0] - i, p[1] - j, p[2] - k
-    u, v = 1.0 - x, 1.0 - y
-    w[0], w[1] = u * v * (1.0 - z), u * v * z
-    w[2], w[3] = u * y * (1.0 - z), u * y * z
-    w[4], w[5] = x * v * (1.0 - z), x * v * z
-    w[6], w[7] = x * y * (1.0 - z), x * y * z
+    i, j, k = np.floor(p[g, 0]), np.floor(p[g, 1]), np.floor(p[g, 2])
+    x, y, z = p[g, 0] - i, p[g, 1] - j, p[g, 2] - k
+    u, v, t = 1.0 - x, 1.0 - y, 1.0 - z
+    w[g, 0], w[g, 1], w[g, 2], w[g, 3] = u * v * t, u * v * z, u * y * t, u * y * z
+    w[g, 4], w[g, 5], w[g, 6], w[g, 7] = x * v * t, x * v * z, x * y * t, x * y * z
     s = table.strides
     return (np.int64(i) + 1) * s[0] + (np.int64(j) + 1) * s[1] + np.int64(k) + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _around(table: Any, c: Any, n: Any) -> Any:
     """The n-th of the eight voxels that begin at c."""
     return c + (n >> 2) * table.strides[0] + ((n >> 1) & 1) * table.strides[1] + (n & 1)
 
 
-@njit(cache=True, nogil=True)
-def _at(values: Any, table: Any, c: Any, w: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _at(values: Any, table: Any, c: Any, w: Any, g: Any) -> Any:
     """A map, interpolated."""
     total = 0.0
     for n in range(8):
-        total += w[n] * values[_around(table, c, n)]
+        total += w[g, n] * values[_around(table, c, n)]
     return total
 
 
-@njit(cache=True, nogil=True)
-def _nearest(table: Any, p: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _nearest(table: Any, p: Any, g: Any) -> Any:
     s = table.strides
-    i, j, k = np.floor(p[0] + 0.5), np.floor(p[1] + 0.5), np.floor(p[2] + 0.5)
+    i, j, k = np.floor(p[g, 0] + 0.5), np.floor(p[g, 1] + 0.5), np.floor(p[g, 2] + 0.5)
     return (np.int64(i) + 1) * s[0] + (np.int64(j) + 1) * s[1] + np.int64(k) + 1
 
 
-@njit(cache=True, nogil=True)
-def _state(table: Any, rule: Any, scratch: Any, c: Any, key: Any, draw: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _state(
+    table: Any, rule: Any, scratch: Any, g: Any, c: Any, key: Any, draw: Any
+) -> Any:  # fmt: skip
     """Whether a streamline goes on at the position; may use the draws `draw` and `draw + 1`."""
     if rule.kind == BY_MAP:
-        value = _at(rule.first, table, c, scratch.weights)
+        value = _at(rule.first, table, c, scratch.weights, g)
         return GOING if value > rule.threshold else LEFT_MASK
     if rule.kind == BY_MASK:
-        return GOING if rule.first[_nearest(table, scratch.position)] > 0.5 else LEFT_MASK
-    gm = _at(rule.first, table, c, scratch.weights)
-    csf = _at(rule.second, table, c, scratch.weights)
+        return GOING if rule.first[_nearest(table, scratch.position, g)] > 0.5 else LEFT_MASK
+    gm = _at(rule.first, table, c, scratch.weights, g)
+    csf = _at(rule.second, table, c, scratch.weights, g)
     if rule.kind == BY_ACT:
         if gm > 0.5:
             return GREY
@@ -215,27 +229,36 @@ def _state(table: Any, rule: Any, scratch: Any, c: Any, key: Any, draw: Any) -> 
 # --- Which way on ------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _gather(table: Any, scratch: Any, c: Any) -> None:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _gather(table: Any, scratch: Any, g: Any, c: Any) -> None:
     """Find the rows of the eight voxels around."""
     n_directions = len(scratch.odf)
     for n in range(8):
-        scratch.corners[n] = np.int64(table.cells[_around(table, c, n)]) * n_directions
+        scratch.corners[g, n] = np.int64(table.cells[_around(table, c, n)]) * n_directions
 
 
-@njit(cache=True, nogil=True)
-def _bound(table: Any, scratch: Any, share: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _fetch(table: Any, scratch: Any, g: Any, heading: Any) -> None:
+    """Ask for the cache lines that the next step from here will read."""
+    v = abs(heading) - 1
+    for m in range(table.first_patch[v], table.first_patch[v + 1]):
+        for n in range(8):
+            prefetch(table.rows, scratch.corners[g, n] + np.int64(table.patches[m]))
+
+
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _bound(table: Any, scratch: Any, g: Any, share: Any) -> Any:
     """Amplitudes below this are not followed: a share of the interpolated maxima."""
     n_directions = len(scratch.odf)
     highest = np.float32(0.0)
     for n in range(8):
-        scratch.weights32[n] = np.float32(scratch.weights[n])
-        highest += scratch.weights32[n] * table.highest[scratch.corners[n] // n_directions]
+        scratch.weights32[n] = np.float32(scratch.weights[g, n])
+        highest += scratch.weights32[n] * table.highest[scratch.corners[g, n] // n_directions]
     # Zero is never followed, whatever the share.
     return max(np.float32(share) * highest, np.float32(1e-30))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _turned(table: Any, heading: Any, v: Any) -> Any:
     """Direction v with the sign that turns least from a heading."""
     n = len(table.directions) // 3
@@ -244,15 +267,17 @@ def _turned(table: Any, heading: Any, v: Any) -> Any:
     return v + 1 if (dot >= 0) == (heading > 0) else -(v + 1)
 
 
-@njit(cache=True, nogil=True)
-def _highest(table: Any, scratch: Any, first: Any, last: Any, cos_max: Any, bound: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _highest(
+    table: Any, scratch: Any, g: Any, first: Any, last: Any, cos_max: Any, bound: Any
+) -> Any:
     """The direction of the highest amplitude in the listed patches; -1 if there is none."""
     n = len(scratch.odf)
     best, where = np.float32(0.0), -1
     for m in range(first, last):
         o = np.int64(table.patches[m])
         high = patch_max(
-            table.rows, scratch.corners, scratch.weights32, table.directions, n, scratch.heading,
+            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
             cos_max, bound, o, scratch.odf, 0,
         )  # fmt: skip
         if high > best:
@@ -264,16 +289,16 @@ def _highest(table: Any, scratch: Any, first: Any, last: Any, cos_max: Any, boun
     return where
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _drawn(
-    table: Any, scratch: Any, first: Any, last: Any, cos_max: Any, bound: Any, u: Any
+    table: Any, scratch: Any, g: Any, first: Any, last: Any, cos_max: Any, bound: Any, u: Any
 ) -> Any:
     """A direction drawn by amplitude from the listed patches; -1 if all is zero."""
     n = len(scratch.odf)
     total = np.float32(0.0)
     for m in range(first, last):
         part = patch_sum(
-            table.rows, scratch.corners, scratch.weights32, table.directions, n, scratch.heading,
+            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
             cos_max, bound, np.int64(table.patches[m]), scratch.odf, (m - first) * WIDTH,
         )  # fmt: skip
         scratch.sums[m - first] = part
@@ -297,7 +322,7 @@ def _drawn(
     return _last_positive(table, scratch, first, last)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _last_positive(table: Any, scratch: Any, first: Any, last: Any) -> Any:
     """The last direction that could have been drawn: what rounding leaves goes to it."""
     for m in range(last - first - 1, -1, -1):
@@ -307,31 +332,33 @@ def _last_positive(table: Any, scratch: Any, first: Any, last: Any) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
-def _next_heading(table: Any, steps: Any, scratch: Any, heading: Any, key: Any, draw: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _next_heading(
+    table: Any, steps: Any, scratch: Any, g: Any, heading: Any, key: Any, draw: Any
+) -> Any:
     """The next heading at the position, 0 if there is none."""
     n, v = len(scratch.odf), abs(heading) - 1
     for a in range(3):
-        scratch.heading[a] = table.directions[a * n + v]
+        scratch.cone[a] = table.directions[a * n + v]
     first, last = table.first_patch[v], table.first_patch[v + 1]
-    bound = _bound(table, scratch, steps.pmf_threshold)
+    bound = _bound(table, scratch, g, steps.pmf_threshold)
     cos_max = np.float32(steps.cos_max)
     if steps.method == DET:
-        found = _highest(table, scratch, first, last, cos_max, bound)
+        found = _highest(table, scratch, g, first, last, cos_max, bound)
     else:
-        found = _drawn(table, scratch, first, last, cos_max, bound, _uniform(key, draw))
+        found = _drawn(table, scratch, g, first, last, cos_max, bound, _uniform(key, draw))
     return 0 if found < 0 else _turned(table, heading, found)
 
 
-@njit(cache=True, nogil=True)
-def _first_heading(table: Any, scratch: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False)
+def _first_heading(table: Any, scratch: Any, g: Any) -> Any:
     """The highest direction of the whole sphere at the position, 0 if the ODF is empty."""
-    _bound(table, scratch, 0.0)
+    _bound(table, scratch, g, 0.0)
     n = len(scratch.odf)
     best, where = np.float32(0.0), -1
     for o in range(0, n, WIDTH):
         high = patch_max(
-            table.rows, scratch.corners, scratch.weights32, table.directions, n, scratch.heading,
+            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
             np.float32(-1.0), np.float32(1e-30), o, scratch.odf, 0,
         )  # fmt: skip
         if high > best:
@@ -343,192 +370,199 @@ def _first_heading(table: Any, scratch: Any) -> Any:
     return where + 1
 
 
-@njit(cache=True, nogil=True)
-def _follow_peaks(table: Any, steps: Any, scratch: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False)
+def _follow_peaks(table: Any, steps: Any, scratch: Any, g: Any) -> Any:
     """EuDX: turn `going` to the weighted mean of the nearest peaks of the voxels around."""
     n_directions, going = len(scratch.odf), scratch.going
     x, y, z, weight = 0.0, 0.0, 0.0, 0.0
     for n in range(8):
-        row = scratch.corners[n] // n_directions
+        row = scratch.corners[g, n] // n_directions
         best, nearest = 0.0, -1
         for k in range(table.peaks.shape[1]):
             dot = 0.0
             for a in range(3):
-                dot += going[a] * table.peaks[row, k, a]
+                dot += going[g, a] * table.peaks[row, k, a]
             if abs(dot) > abs(best):
                 best, nearest = dot, k
         if nearest >= 0 and abs(best) >= steps.cos_max:
-            w = scratch.weights[n] if best > 0 else -scratch.weights[n]
+            w = scratch.weights[g, n] if best > 0 else -scratch.weights[g, n]
             x += w * table.peaks[row, nearest, 0]
             y += w * table.peaks[row, nearest, 1]
             z += w * table.peaks[row, nearest, 2]
-            weight += scratch.weights[n]
+            weight += scratch.weights[g, n]
     norm = np.sqrt(x * x + y * y + z * z)
     if weight < MIN_PEAK_WEIGHT or norm <= 0.0:
         return False
-    going[0], going[1], going[2] = x / norm, y / norm, z / norm
+    going[g, 0], going[g, 1], going[g, 2] = x / norm, y / norm, z / norm
     return True
 
 
-@njit(cache=True, nogil=True)
-def _first_peak(table: Any, scratch: Any) -> Any:
+@njit(cache=True, nogil=True, _nrt=False)
+def _first_peak(table: Any, scratch: Any, g: Any) -> Any:
     """Set `going` to the highest peak of the nearest voxel; False if it has none."""
-    row = table.cells[_nearest(table, scratch.position)]
+    row = table.cells[_nearest(table, scratch.position, g)]
     if table.peaks.shape[1] == 0:
         return False
     norm = 0.0
     for a in range(3):
-        scratch.going[a] = table.peaks[row, 0, a]
-        norm += scratch.going[a] ** 2
+        scratch.going[g, a] = table.peaks[row, 0, a]
+        norm += scratch.going[g, a] ** 2
     return norm > 0.5
 
 
-# --- One half of a streamline ------------------------------------------------------------------
+# --- One step ------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _walk(
-    table: Any, rule: Any, steps: Any, scratch: Any, half: Any, heading: Any, limit: Any,
-    key: Any, draw: Any,
-) -> Any:  # fmt: skip
-    """Walk from ``course[half, 0]`` until something ends it.
+@njit(cache=True, nogil=True, _nrt=False)
+def _arrive(table: Any, steps: Any, scratch: Any, g: Any, cell: Any) -> None:
+    """Make ready for the step from a new position."""
+    if cell != scratch.cell[g]:
+        _gather(table, scratch, g, cell)
+        scratch.cell[g] = cell
+    if steps.method != EUDX:
+        _fetch(table, scratch, g, scratch.heading[g])
 
-    Returns the number of the last point, the state that ended the walk and the next free draw.
-    """
-    course, headings, p = scratch.course, scratch.headings, scratch.position
-    n, trials, last_cell = 0, 0, -1
-    headings[half, 0] = heading
+
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _advance(table: Any, steps: Any, scratch: Any, g: Any, key: Any) -> Any:
+    """Move a lane's position by one step; False where there is no direction."""
+    p = scratch.position
+    if steps.method == EUDX:
+        if not _follow_peaks(table, steps, scratch, g):
+            return False
+        for a in range(3):
+            p[g, a] += scratch.going[g, a] * steps.step[a]
+        return True
+    heading = _next_heading(
+        table, steps, scratch, g, scratch.heading[g], key, scratch.draw[g]
+    )
+    scratch.draw[g] += 1
+    if heading == 0:
+        return False
+    scratch.heading[g] = heading
+    sign = 1.0 if heading > 0 else -1.0
     for a in range(3):
-        p[a] = course[half, 0, a]
-    cell = _locate(table, scratch)
-    while True:
-        if cell != last_cell:
-            _gather(table, scratch, cell)
-            last_cell = cell
-        state = LOST
-        if steps.method == EUDX:
-            if _follow_peaks(table, steps, scratch):
-                state = GOING
-                for a in range(3):
-                    p[a] += scratch.going[a] * steps.step[a]
-        else:
-            turned = _next_heading(table, steps, scratch, heading, key, draw)
-            draw += 1
-            if turned != 0:
-                state, heading = GOING, turned
-                sign = 1.0 if heading > 0 else -1.0
-                for a in range(3):
-                    p[a] += sign * steps.advance[abs(heading) - 1, a]
+        p[g, a] += sign * steps.advance[abs(heading) - 1, a]
+    return True
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _step(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any) -> Any:
+    """One step of a lane: GOING, or what ends this half."""
+    p, half, key = scratch.position, scratch.half[g], scratch.key[g]
+    state, cell = LOST, np.int64(0)
+    if _advance(table, steps, scratch, g, key):
+        if not _inside(table, p, g):
+            return LEFT_IMAGE if _left_image(table, p, g) else LOST
+        cell = _locate(table, scratch, g)
+        state = _state(table, rule, scratch, g, cell, key, scratch.draw[g])
+        scratch.draw[g] += 2
+        if state == LEFT_MASK:
+            return state
+        n = scratch.last[g] + 1
+        scratch.last[g] = n
+        scratch.headings[g, half, n] = scratch.heading[g]
+        for a in range(3):
+            scratch.course[g, half, n, a] = p[g, a]
+    if state == LOST or state == CSF:
+        if steps.method != PFT or scratch.trials[g] == MAX_TRIALS or scratch.last[g] == 0:
+            return state
+        scratch.trials[g] += 1
+        state = _filter(table, rule, steps, scratch, g, limit)
         if state == GOING:
-            if not _inside(table, p):
-                return n, LEFT_IMAGE if _left_image(table, p) else LOST, draw
-            cell = _locate(table, scratch)
-            state = _state(table, rule, scratch, cell, key, draw)
-            draw += 2
-            if state == LEFT_MASK:
-                return n, state, draw
-            n += 1
-            headings[half, n] = heading
+            n = scratch.last[g]
+            scratch.heading[g] = scratch.headings[g, half, n]
             for a in range(3):
-                course[half, n, a] = p[a]
-        if state == GREY:
-            return n, state, draw
-        if state != GOING:  # in CSF, or no way on
-            if steps.method != PFT or trials == MAX_TRIALS or n == 0:
-                return n, state, draw
-            trials += 1
-            n, state, draw = _filter(table, rule, steps, scratch, half, n, limit, key, draw)
-            if state != GOING:
-                return n, state, draw
-            heading, last_cell = headings[half, n], -1
-            for a in range(3):
-                p[a] = course[half, n, a]
-            cell = _locate(table, scratch)
-        if n > limit:
-            return n, TOO_FAR, draw
+                p[g, a] = scratch.course[g, half, n, a]
+            cell = _locate(table, scratch, g)
+            scratch.cell[g] = -1  # the particles have used this lane's corners
+    if state == GOING:
+        if scratch.last[g] > limit:
+            return TOO_FAR
+        _arrive(table, steps, scratch, g, cell)
+    return state
 
 
 # --- Particle filtering ------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _filter(
-    table: Any, rule: Any, steps: Any, scratch: Any, half: Any, n: Any, limit: Any,
-    key: Any, draw: Any,
-) -> Any:  # fmt: skip
-    """Go back, send particles forward, and go on with one of them.
+@njit(cache=True, nogil=True, _nrt=False)
+def _filter(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any) -> Any:
+    """Go back, send particles forward, and go on with one of them; the state where it ends.
 
-    Girard et al. 2014, doi:10.1016/j.neuroimage.2014.04.074. Returns the number of the last
-    point, the state there and the next free draw.
+    Girard et al. 2014, doi:10.1016/j.neuroimage.2014.04.074.
     """
     paths, turns, lengths = scratch.paths, scratch.turns, scratch.lengths
-    states, loads = scratch.states, scratch.loads
-    count = loads.shape[1]
+    states, loads, half, key = scratch.states, scratch.loads, scratch.half[g], scratch.key[g]
+    count, n = loads.shape[1], scratch.last[g]
     start = n - min(n, steps.back_steps)
     distance = n - start + max(0, min(steps.front_steps, limit + 1 - n))
+    scratch.last[g] = start
     for q in range(count):
         for a in range(3):
-            paths[0, q, 0, a] = scratch.course[half, start, a]
-        turns[0, q, 0] = scratch.headings[half, start]
+            paths[0, q, 0, a] = scratch.course[g, half, start, a]
+        turns[0, q, 0] = scratch.headings[g, half, start]
         lengths[0, q], states[0, q], loads[0, q] = 0, GOING, 1.0 / count
     for s in range(distance):
         total = 0.0
         for q in range(count):
             if states[0, q] == GOING:
-                draw = _move_particle(table, rule, steps, scratch, q, s, key, draw)
+                _move_particle(table, rule, steps, scratch, g, q, s)
             total += loads[0, q]
         if total <= 0.0:
-            return start, LOST, draw
+            return LOST
         squares = 0.0
         for q in range(count):
             loads[0, q] /= total
             squares += loads[0, q] ** 2
         if 1.0 / squares < count / 10:
-            draw = _resample(scratch, s + 1, key, draw)
-    chosen = _weighted_choice(loads, 0, _uniform(key, draw))
-    draw += 1
+            _resample(scratch, s + 2, key, scratch.draw[g])
+            scratch.draw[g] += count
+    chosen = _weighted_choice(loads, 0, _uniform(key, scratch.draw[g]))
+    scratch.draw[g] += 1
     for s in range(1, lengths[0, chosen] + 1):
         for a in range(3):
-            scratch.course[half, start + s, a] = paths[0, chosen, s, a]
-        scratch.headings[half, start + s] = turns[0, chosen, s]
-    return start + lengths[0, chosen], states[0, chosen], draw
+            scratch.course[g, half, start + s, a] = paths[0, chosen, s, a]
+        scratch.headings[g, half, start + s] = turns[0, chosen, s]
+    scratch.last[g] = start + lengths[0, chosen]
+    return states[0, chosen]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _move_particle(
-    table: Any, rule: Any, steps: Any, scratch: Any, q: Any, s: Any, key: Any, draw: Any
-) -> Any:
-    """One step of one particle; the next free draw."""
-    paths, p = scratch.paths, scratch.position
+    table: Any, rule: Any, steps: Any, scratch: Any, g: Any, q: Any, s: Any
+) -> None:
+    """One step of one particle."""
+    paths, p, key, draw = scratch.paths, scratch.position, scratch.key[g], scratch.draw[g]
+    scratch.draw[g] += 3
     for a in range(3):
-        p[a] = paths[0, q, s, a]
-    _gather(table, scratch, _locate(table, scratch))
-    heading = _next_heading(table, steps, scratch, scratch.turns[0, q, s], key, draw)
+        p[g, a] = paths[0, q, s, a]
+    _gather(table, scratch, g, _locate(table, scratch, g))
+    heading = _next_heading(table, steps, scratch, g, scratch.turns[0, q, s], key, draw)
     if heading == 0:
         scratch.states[0, q], scratch.loads[0, q] = LOST, 0.0
-        return draw + 1
+        return
     sign = 1.0 if heading > 0 else -1.0
     for a in range(3):
-        p[a] += sign * steps.advance[abs(heading) - 1, a]
-    if not _inside(table, p):
-        left = _left_image(table, p)
+        p[g, a] += sign * steps.advance[abs(heading) - 1, a]
+    if not _inside(table, p, g):
+        left = _left_image(table, p, g)
         scratch.states[0, q] = LEFT_IMAGE if left else LOST
         scratch.loads[0, q] *= 1.0 if left else 0.0
-        return draw + 1
-    cell = _locate(table, scratch)
-    state = _state(table, rule, scratch, cell, key, draw + 1)
-    load = scratch.loads[0, q] * (1.0 - _at(rule.second, table, cell, scratch.weights))
+        return
+    cell = _locate(table, scratch, g)
+    state = _state(table, rule, scratch, g, cell, key, draw + 1)
+    load = scratch.loads[0, q] * (1.0 - _at(rule.second, table, cell, scratch.weights, g))
     load = load if load > NO_WEIGHT else 0.0
     if state == CSF and load > 0.0:
         state = GOING  # its weight has paid for it
     for a in range(3):
-        paths[0, q, s + 1, a] = p[a]
+        paths[0, q, s + 1, a] = p[g, a]
     scratch.turns[0, q, s + 1] = heading
     scratch.lengths[0, q], scratch.states[0, q], scratch.loads[0, q] = s + 1, state, load
-    return draw + 3
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _weighted_choice(loads: Any, row: Any, u: Any) -> Any:
     """A particle drawn by weight; the weights add up to one."""
     chosen = 0
@@ -541,91 +575,123 @@ def _weighted_choice(loads: Any, row: Any, u: Any) -> Any:
     return chosen
 
 
-@njit(cache=True, nogil=True)
-def _resample(scratch: Any, n_points: Any, key: Any, draw: Any) -> Any:
-    """Replace the particles by as many drawn from them by weight; the next free draw."""
-    paths, turns, lengths = scratch.paths, scratch.turns, scratch.lengths
-    states, loads = scratch.states, scratch.loads
+@njit(cache=True, nogil=True, _nrt=False)
+def _copy_particle(
+    scratch: Any, row: Any, q: Any, to_row: Any, to_q: Any, n_points: Any
+) -> None:
+    for s in range(n_points):
+        scratch.turns[to_row, to_q, s] = scratch.turns[row, q, s]
+        for a in range(3):
+            scratch.paths[to_row, to_q, s, a] = scratch.paths[row, q, s, a]
+    scratch.lengths[to_row, to_q] = scratch.lengths[row, q]
+    scratch.states[to_row, to_q] = scratch.states[row, q]
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _resample(scratch: Any, n_points: Any, key: Any, draw: Any) -> None:
+    """Replace the particles by as many drawn from them by weight."""
+    loads = scratch.loads
     count = loads.shape[1]
-    paths[1, :, :n_points], turns[1, :, :n_points] = paths[0, :, :n_points], turns[0, :, :n_points]
-    lengths[1], states[1], loads[1] = lengths[0], states[0], loads[0]
     for q in range(count):
-        from_q = _weighted_choice(loads, 1, _uniform(key, draw + q))
-        paths[0, q, :n_points] = paths[1, from_q, :n_points]
-        turns[0, q, :n_points] = turns[1, from_q, :n_points]
-        lengths[0, q], states[0, q] = lengths[1, from_q], states[1, from_q]
+        _copy_particle(scratch, 0, q, 1, q, n_points)
+        loads[1, q] = loads[0, q]
+    for q in range(count):
+        chosen = _weighted_choice(loads, 1, _uniform(key, draw + q))
+        _copy_particle(scratch, 1, chosen, 0, q, n_points)
         loads[0, q] = 1.0 / count
-    return draw + count
 
 
-# --- Seeds in, streamlines out -----------------------------------------------------------------
+# --- Seeds in, streamlines out -------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _start(table: Any, rule: Any, steps: Any, scratch: Any, seed: Any, key: Any) -> Any:
-    """Whether a seed can be tracked (KEPT) or why not, and its first heading."""
-    for a in range(3):
-        scratch.position[a] = seed[a]
-    if not _inside(table, scratch.position):
-        return SEED_NO_DIRECTION, 0
-    cell = _locate(table, scratch)
-    by_tissue = rule.kind == BY_CMC or rule.kind == BY_ACT
-    if not by_tissue and _state(table, rule, scratch, cell, key, 0) != GOING:
-        return SEED_STOPPED, 0
-    _gather(table, scratch, cell)
-    if steps.method == EUDX:
-        return (KEPT, 0) if _first_peak(table, scratch) else (SEED_NO_DIRECTION, 0)
-    heading = _first_heading(table, scratch)
-    return (KEPT, heading) if heading != 0 else (SEED_NO_DIRECTION, 0)
-
-
-@njit(cache=True, nogil=True)
-def _both_halves(
-    table: Any, rule: Any, steps: Any, scratch: Any, seed: Any, heading: Any, key: Any
+@njit(cache=True, nogil=True, _nrt=False)
+def _start(
+    table: Any, rule: Any, steps: Any, scratch: Any, g: Any, seeds: Any, s: Any
 ) -> Any:
-    """Walk both ways from a seed: points of each half, states at their ends, and the fate."""
-    for half in range(2):
-        for a in range(3):
-            scratch.course[half, 0, a] = seed[a]
-    by_tissue = rule.kind == BY_CMC or rule.kind == BY_ACT
-    going = (scratch.going[0], scratch.going[1], scratch.going[2])
-    forth, state, draw = _walk(
-        table, rule, steps, scratch, 0, heading, steps.max_steps, key, 0
-    )
-    if state == TOO_FAR:
-        return forth, 0, state, state, TOO_LONG
-    if by_tissue and state != GREY and state != LEFT_IMAGE:
-        return forth, 0, state, state, INVALID_END
-    # The other way begins opposite to the first step.
-    back_heading = -scratch.headings[0, 1] if forth > 0 else -heading
+    """Put a lane on a seed, ready for its first step; KEPT, or why it cannot be tracked."""
     for a in range(3):
-        scratch.going[a] = -going[a]
-    if steps.method == EUDX and forth > 0:
+        scratch.position[g, a] = seeds[s, a]
+    if not _inside(table, scratch.position, g):
+        return SEED_NO_DIRECTION
+    cell = _locate(table, scratch, g)
+    by_tissue = rule.kind == BY_CMC or rule.kind == BY_ACT
+    if not by_tissue and _state(table, rule, scratch, g, cell, scratch.key[g], 0) != GOING:
+        return SEED_STOPPED
+    _gather(table, scratch, g, cell)
+    heading = 0
+    if steps.method == EUDX:
+        if not _first_peak(table, scratch, g):
+            return SEED_NO_DIRECTION
+    else:
+        heading = _first_heading(table, scratch, g)
+        if heading == 0:
+            return SEED_NO_DIRECTION
+    scratch.half[g], scratch.last[g], scratch.trials[g], scratch.draw[g] = 0, 0, 0, 0
+    scratch.cell[g], scratch.heading[g] = cell, heading
+    for half in range(2):
+        scratch.headings[g, half, 0] = heading
         for a in range(3):
-            step = scratch.course[0, 1, a] - scratch.course[0, 0, a]
-            scratch.going[a] = -step / steps.step[a]
-    back, back_state, _ = _walk(
-        table, rule, steps, scratch, 1, back_heading, steps.max_steps - forth, key, draw
-    )
-    if back_state == TOO_FAR:
-        return forth, back, state, back_state, TOO_LONG
-    if by_tissue and back_state != GREY and back_state != LEFT_IMAGE:
-        return forth, back, state, back_state, INVALID_END
-    n_steps = forth + back
+            scratch.course[g, half, 0, a] = seeds[s, a]
+    if steps.method != EUDX:
+        _fetch(table, scratch, g, heading)
+    return KEPT
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _turn_back(table: Any, steps: Any, scratch: Any, g: Any) -> None:
+    """Put a lane back on its seed, facing away from its first step."""
+    forth = scratch.last[g]
+    scratch.forth[g] = forth
+    scratch.half[g], scratch.last[g], scratch.trials[g] = 1, 0, 0
+    heading = scratch.headings[g, 0, 1] if forth > 0 else scratch.headings[g, 0, 0]
+    scratch.heading[g] = -heading
+    scratch.headings[g, 1, 0] = -heading
+    for a in range(3):
+        if steps.method == EUDX and forth > 0:
+            step = scratch.course[g, 0, 1, a] - scratch.course[g, 0, 0, a]
+            scratch.going[g, a] = -step / steps.step[a]
+        else:
+            scratch.going[g, a] = -scratch.going[g, a]
+        scratch.position[g, a] = scratch.course[g, 0, 0, a]
+    scratch.cell[g] = -1
+    _arrive(table, steps, scratch, g, _locate(table, scratch, g))
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _end_half(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, state: Any) -> Any:
+    """What follows from the end of a half: KEPT while the streamline may be kept, or its fate.
+
+    After the forward half the lane is turned back; after the other one it waits to be written.
+    """
+    if state == TOO_FAR:
+        return TOO_LONG
+    by_tissue = rule.kind == BY_CMC or rule.kind == BY_ACT
+    if by_tissue and state != GREY and state != LEFT_IMAGE:
+        return INVALID_END
+    if scratch.half[g] == 0:
+        scratch.forth_state[g] = state
+        _turn_back(table, steps, scratch, g)
+        return KEPT
+    scratch.back_state[g] = state
+    n_steps = scratch.forth[g] + scratch.last[g]
     if n_steps == 0 or n_steps < steps.min_steps:
-        return forth, back, state, back_state, TOO_SHORT
+        return TOO_SHORT
     if n_steps > steps.max_steps:
-        return forth, back, state, back_state, TOO_LONG
-    return forth, back, state, back_state, KEPT
+        return TOO_LONG
+    scratch.half[g] = 2
+    return KEPT
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def track_seeds(
     table: Any, rule: Any, steps: Any, scratch: Any,
     seeds: Any, numbers: Any, begin: Any,
-    points: Any, used: Any, counts: Any, fates: Any, ends: Any,
+    points: Any, used: Any, begins: Any, counts: Any, fates: Any, ends: Any,
 ) -> Any:  # fmt: skip
     """Track seeds from `begin` on, until all are done or the points do not fit any more.
+
+    Called again with more room and what it returned, it goes on where it stopped: the lanes keep
+    their state in `scratch`.
 
     Parameters
     ----------
@@ -636,13 +702,13 @@ def track_seeds(
     numbers : (S,) int64 array
         Number of each seed in the run.
     begin : int
-        The first seed to do.
+        The first seed that no lane has taken.
     points : (P, 3) float32 array
-        Out: the streamlines, one after the other, RAS+ mm.
+        Out: the streamlines, in the order in which they were finished, RAS+ mm.
     used : int
         How many of these are taken.
-    counts : (S,) int64 array
-        Out: points of each seed's streamline.
+    begins, counts : (S,) int64 array
+        Out: first point and number of points of each seed's streamline.
     fates : (S,) int8 array
         Out: see `Fate`.
     ends : (S, 2) int8 array
@@ -650,41 +716,60 @@ def track_seeds(
 
     Returns
     -------
-    next_seed, used : int
+    begin, used : int
+    done : bool
 
     """
-    for s in range(begin, len(seeds)):
-        key = stream_key(steps.run_key, numbers[s])
-        fate, heading = _start(table, rule, steps, scratch, seeds[s], key)
-        if fate == KEPT:
-            forth, back, state, back_state, fate = _both_halves(
-                table, rule, steps, scratch, seeds[s], heading, key
-            )
-            if fate == KEPT:
-                n = forth + back + 1
+    lanes = len(scratch.seed)
+    while True:
+        busy = False
+        for g in range(lanes):
+            while scratch.seed[g] < 0 and begin < len(seeds):
+                scratch.key[g] = stream_key(steps.run_key, numbers[begin])
+                fates[begin] = _start(table, rule, steps, scratch, g, seeds, begin)
+                if fates[begin] == KEPT:
+                    scratch.seed[g] = begin
+                begin += 1
+            s = scratch.seed[g]
+            if s < 0:
+                continue
+            busy = True
+            if scratch.half[g] < 2:
+                taken = scratch.forth[g] if scratch.half[g] == 1 else 0
+                state = _step(table, rule, steps, scratch, g, steps.max_steps - taken)
+                if state == GOING:
+                    continue
+                fates[s] = _end_half(table, rule, steps, scratch, g, state)
+                if fates[s] != KEPT:
+                    scratch.seed[g] = -1
+            if scratch.half[g] == 2 and fates[s] == KEPT:
+                n = scratch.forth[g] + scratch.last[g] + 1
                 if used + n > len(points):
-                    return s, used
-                _write(table, scratch, forth, back, points, used)
+                    return begin, used, False
+                _write(table, scratch, g, points, used)
+                begins[s], counts[s] = used, n
                 used += n
-                counts[s] = n
-                ends[s, 0], ends[s, 1] = REASON_OF[back_state], REASON_OF[state]
-        fates[s] = fate
-    return len(seeds), used
+                ends[s, 0] = REASON_OF[scratch.back_state[g]]
+                ends[s, 1] = REASON_OF[scratch.forth_state[g]]
+                scratch.seed[g] = -1
+        if not busy:
+            return begin, used, True
 
 
-@njit(cache=True, nogil=True)
-def _write(table: Any, scratch: Any, forth: Any, back: Any, points: Any, used: Any) -> None:
+@njit(cache=True, nogil=True, _nrt=False)
+def _write(table: Any, scratch: Any, g: Any, points: Any, used: Any) -> None:
     """Both halves as one streamline in mm: the backward one turned round, then the forward one."""
     world, course = table.world, scratch.course
+    forth, back = scratch.forth[g], scratch.last[g]
     for i in range(forth + back + 1):
         half, j = (1, back - i) if i < back else (0, i - back)
-        x, y, z = course[half, j, 0], course[half, j, 1], course[half, j, 2]
+        x, y, z = course[g, half, j, 0], course[g, half, j, 1], course[g, half, j, 2]
         for a in range(3):
             mm = world[a, 0] * x + world[a, 1] * y + world[a, 2] * z + world[a, 3]
             points[used + i, a] = np.float32(mm)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def copy_runs(points: Any, begins: Any, offsets: Any, out: Any) -> None:
     """Copy runs of points: run t begins at ``begins[t]`` and goes to ``offsets[t]``."""
     for t in range(len(begins)):

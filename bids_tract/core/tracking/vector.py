@@ -28,6 +28,7 @@ _LANES = ir.VectorType(_FLOAT, WIDTH)
 def patch_in_plain_words(
     rows: Float32,
     corners: Any,
+    lane: int,
     weights: Float32,
     directions: Float32,
     heading: Float32,
@@ -43,8 +44,10 @@ def patch_in_plain_words(
     ----------
     rows : (R * D,) float32 array
         Amplitudes of each voxel, one row after the other.
-    corners : (8,) int64 array
-        Where the rows of the eight voxels around begin.
+    corners : (8 * G,) int64 array
+        Where the rows of the eight voxels around begin, for each of G lanes.
+    lane : int
+        Where those of this lane begin in `corners`.
     weights : (8,) float32 array
         Their weights.
     directions : (3 * D,) float32 array
@@ -70,7 +73,7 @@ def patch_in_plain_words(
     n = len(directions) // 3
     x, y, z = directions[:n], directions[n : 2 * n], directions[2 * n :]
     for i in range(first, first + WIDTH):
-        amplitude = sum(weights[k] * rows[corners[k] + i] for k in range(8))
+        amplitude = sum(weights[k] * rows[corners[lane + k] + i] for k in range(8))
         cosine = abs(x[i] * heading[0] + y[i] * heading[1] + z[i] * heading[2])
         inside = cosine >= cos_max and amplitude >= bound
         out[place + i - first] = amplitude if inside else 0.0
@@ -130,18 +133,21 @@ def _patch_code(context: Any, builder: Any, signature: Any, args: Any, *, highes
     def data(k: int) -> Any:
         return context.make_array(signature.args[k])(context, builder, args[k]).data
 
-    rows, corners, weights, directions, heading, out = (data(k) for k in (0, 1, 2, 3, 5, 9))
-    n_directions, cos_max, bound, first, place = (args[k] for k in (4, 6, 7, 8, 10))
+    rows, corners, weights, directions, heading, out = (data(k) for k in (0, 1, 3, 4, 6, 10))
+    lane, n_directions, cos_max, bound, first, place = (args[k] for k in (2, 5, 7, 8, 9, 11))
     lanes = _Lanes(builder)
 
     def number(pointer: Any, k: int) -> Any:
         return builder.load(builder.gep(pointer, [ir.Constant(_INT, k)]))
 
+    def corner(k: int) -> Any:
+        return builder.load(builder.gep(corners, [builder.add(lane, ir.Constant(_INT, k))]))
+
     amplitude = lanes.weighted_sum(
         [
             (
                 lanes.spread(number(weights, k)),
-                lanes.load(rows, builder.add(number(corners, k), first)),
+                lanes.load(rows, builder.add(corner(k), first)),
             )
             for k in range(8)
         ]
@@ -179,14 +185,14 @@ def _patch_code(context: Any, builder: Any, signature: Any, args: Any, *, highes
 def _signature(array_types: tuple[Any, ...]) -> Any:
     rows, corners, weights, directions, heading, out = array_types
     return types.float32(
-        rows, corners, weights, directions, types.int64, heading, types.float32, types.float32,
+        rows, corners, types.int64, weights, directions, types.int64, heading, types.float32, types.float32,
         types.int64, out, types.int64,
     )  # fmt: skip
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def patch_sum(
-    typing_context: Any, rows: Any, corners: Any, weights: Any, directions: Any,
+    typing_context: Any, rows: Any, corners: Any, lane: Any, weights: Any, directions: Any,
     n_directions: Any, heading: Any, cos_max: Any, bound: Any, first: Any, out: Any, place: Any,
 ) -> Any:  # fmt: skip
     """Write the amplitudes of a patch; return their sum. See `patch_in_plain_words`."""
@@ -199,7 +205,7 @@ def patch_sum(
 
 @intrinsic  # type: ignore[untyped-decorator]
 def patch_max(
-    typing_context: Any, rows: Any, corners: Any, weights: Any, directions: Any,
+    typing_context: Any, rows: Any, corners: Any, lane: Any, weights: Any, directions: Any,
     n_directions: Any, heading: Any, cos_max: Any, bound: Any, first: Any, out: Any, place: Any,
 ) -> Any:  # fmt: skip
     """Write the amplitudes of a patch; return their maximum. See `patch_in_plain_words`."""
@@ -208,3 +214,24 @@ def patch_max(
         return _patch_code(context, builder, signature, args, highest=True)
 
     return _signature((rows, corners, weights, directions, heading, out)), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, values: Any, index: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line of ``values[index]``, without waiting for it."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        byte = ir.IntType(8).as_pointer()
+        address = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        flag = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
+            "llvm.prefetch.p0",
+        )
+        # To read, keep in all caches, data.
+        builder.call(function, [address, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.none(values, types.int64), code

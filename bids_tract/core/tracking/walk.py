@@ -20,8 +20,9 @@ from bids_tract.core.types import Float32, Float64, SHField, Streamlines
 
 # Seeds between two writes: their streamlines lie in memory together.
 BLOCK = 20_000
-# Seeds that a thread takes at a time.
+# Seeds that a thread takes at a time, and streamlines that it walks in turn.
 CHUNK = 500
+LANES = 8
 _METHODS = {
     "det": kernels.DET, "prob": kernels.PROB, "pft": kernels.PFT, "eudx": kernels.EUDX,
 }  # fmt: skip
@@ -34,6 +35,7 @@ class _Chunk:
     """What a thread has made of its seeds."""
 
     points: Float32
+    begins: NDArray[np.int64]
     counts: NDArray[np.int64]
     fates: NDArray[np.int8]
     ends: NDArray[np.int8]
@@ -116,16 +118,17 @@ class Walker:
         n = len(seeds)
         chunk = _Chunk(
             np.empty((100 * n + self.steps.max_steps + 2, 3), np.float32),
-            np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros((n, 2), np.int8),
+            np.zeros(n, np.int64), np.zeros(n, np.int64),
+            np.zeros(n, np.int8), np.zeros((n, 2), np.int8),
         )  # fmt: skip
         scratch = _scratch(self.steps, self.params.particles, self.table)
-        done = used = 0
+        begin, used, done = 0, 0, False
         while True:
-            done, used = kernels.track_seeds(
-                self.table, self.rule, self.steps, scratch, seeds, numbers, done,
-                chunk.points, used, chunk.counts, chunk.fates, chunk.ends,
+            begin, used, done = kernels.track_seeds(
+                self.table, self.rule, self.steps, scratch, seeds, numbers, begin,
+                chunk.points, used, chunk.begins, chunk.counts, chunk.fates, chunk.ends,
             )  # fmt: skip
-            if done == n:
+            if done:
                 chunk.points = chunk.points[:used]
                 return chunk
             more = np.empty((2 * len(chunk.points), 3), np.float32)
@@ -143,7 +146,10 @@ def _block(chunks: list[_Chunk], order: NDArray[np.intp], first: int) -> Block:
     back = np.argsort(order, kind="stable")
     counts = np.concatenate([chunk.counts for chunk in chunks])
     points = np.concatenate([chunk.points for chunk in chunks])
-    begins = (np.cumsum(counts) - counts)[back]
+    used = np.cumsum([0] + [len(chunk.points) for chunk in chunks])
+    begins = np.concatenate(
+        [chunk.begins + n for chunk, n in zip(chunks, used[:-1], strict=True)]
+    )[back]
     counts = counts[back]
     fates = np.concatenate([chunk.fates for chunk in chunks])[back]
     ends = np.concatenate([chunk.ends for chunk in chunks])[back]
@@ -175,12 +181,17 @@ def _steps(params: TrackParams, directions: Float64, voxel_sizes: Float64) -> ke
 def _scratch(steps: kernels.Steps, particles: int, table: kernels.Table) -> kernels.Scratch:
     n_directions = len(table.directions) // 3
     far = steps.back_steps + steps.front_steps + 2
+    whole = np.zeros((10, LANES), np.int64)
     return kernels.Scratch(
-        position=np.zeros(3), going=np.zeros(3), heading=np.zeros(3, np.float32),
-        corners=np.zeros(8, np.int64), weights=np.zeros(8), weights32=np.zeros(8, np.float32),
+        position=np.zeros((LANES, 3)), going=np.zeros((LANES, 3)),
+        corners=np.zeros((LANES, 8), np.int64), weights=np.zeros((LANES, 8)),
+        course=np.zeros((LANES, 2, steps.max_steps + 3, 3)),
+        headings=np.zeros((LANES, 2, steps.max_steps + 3), np.int32),
+        seed=whole[0] - 1, key=np.zeros(LANES, np.uint64), draw=whole[1], half=whole[2],
+        last=whole[3], forth=whole[4], forth_state=whole[5], back_state=whole[6],
+        heading=whole[7], cell=whole[8], trials=whole[9],
+        cone=np.zeros(3, np.float32), weights32=np.zeros(8, np.float32),
         odf=np.zeros(n_directions, np.float32), sums=np.zeros(n_directions, np.float32),
-        course=np.zeros((2, steps.max_steps + 3, 3)),
-        headings=np.zeros((2, steps.max_steps + 3), np.int32),
         paths=np.zeros((2, particles, far, 3)), turns=np.zeros((2, particles, far), np.int32),
         lengths=np.zeros((2, particles), np.int64), states=np.zeros((2, particles), np.int64),
         loads=np.zeros((2, particles)),
