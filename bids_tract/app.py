@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_tract import __version__, log, machine
-from bids_tract.cli import Command
 from bids_tract.errors import (
     BidsTractError,
     DataError,
@@ -26,6 +25,7 @@ from bids_tract.errors import (
 )
 
 if TYPE_CHECKING:
+    from bids_tract.cli import Command
     from bids_tract.plan import Plan
 
 # In a work folder: that this program made it, so that --clean-workdir may empty it.
@@ -87,16 +87,26 @@ class _Run:
         return max(codes)
 
     def _check_folders(self) -> None:
-        if self.output_dir == self.bids_dir:
+        # Links followed: a dataset must not be written into by another way.
+        dataset, output, work = (
+            folder.resolve() for folder in (self.bids_dir, self.output_dir, self.work_dir)
+        )
+        if output == dataset:
             raise UsageError(
                 f"the output folder is the dataset itself ({self.bids_dir}); choose another, for "
                 f"instance {self.bids_dir / 'derivatives' / 'bids_tract'}."
             )
-        if self.work_dir.is_relative_to(self.bids_dir):
+        if work.is_relative_to(dataset):
             raise UsageError(
                 f"the work folder {self.work_dir} lies inside the dataset; give another with "
                 "--work-dir."
             )
+        for folder, name in ((dataset, "dataset"), (output, "output folder")):
+            if folder.is_relative_to(work):  # which --clean-workdir empties
+                raise UsageError(
+                    f"the {name} {folder} lies inside the work folder {self.work_dir}; give "
+                    "another with --work-dir."
+                )
 
     def _participants(self) -> int:
         # The science is imported here: after the environment is set, before it is needed.
@@ -110,7 +120,8 @@ class _Run:
         for note in dataset.notes:
             LOGGER.warning("%s", note)
         for skipped in dataset.skipped:
-            LOGGER.info("skipped %s: %s", skipped.path, skipped.reason)
+            level = logging.INFO if skipped.cause == "unsuitable" else logging.ERROR
+            LOGGER.log(level, "skipped %s: %s", skipped.path, skipped.reason)
         if not (inputs.skip_bids_validation or dataset.is_derivative):
             validate(self.bids_dir)
         plan, missing = build_plan(
@@ -135,9 +146,10 @@ class _Run:
         self._open_output(plan)
         for job in plan.jobs:
             shutil.rmtree(job_scratch(job, self.work_dir), ignore_errors=True)
-            todo = [stage for stage in job.stages.values() if not stage.reuse]
-            said = ", ".join(f"{stage.name} ({stage.reason})" for stage in todo)
-            LOGGER.info("%s: %s", job.label, said or "unchanged, all outputs are reused")
+            LOGGER.info("%s: %s", job.label, job.sentence())
+            LOGGER.debug("%s: made from %s", job.label, ", ".join(map(str, job.scan.files)))
+            for note in job.scan.notes:
+                LOGGER.info("%s: %s", job.label, note)
         failure = self._run_workflow(plan)
         status: dict[str, dict[str, object]] = {}
         for skipped in plan.dataset.skipped:
@@ -173,27 +185,35 @@ class _Run:
     def _open_output(self, plan: Plan) -> None:
         """Make the folders, and write what describes this run."""
         from bids_tract.files.atomic import check_writable
-        from bids_tract.workflow.saved import write_description, write_run_files
+        from bids_tract.workflow.saved import refuse_foreign, write_description, write_run_files
 
-        for folder in (self.output_dir, self.work_dir):
+        refuse_foreign(self.output_dir)
+        for folder in (self.output_dir, self.work_dir, self.log_dir):
             check_writable(folder)
-        if self.settings.run.clean_workdir:
-            self._clean_work_dir()
-        (self.work_dir / WORK_MARK).touch()
-        self.log_dir.mkdir(parents=True)
+        self._open_work_dir()
         log.configure(self.level, self.log_dir / "run.log", debug=self.settings.run.debug)
         write_description(self.output_dir, plan.dataset)
         write_run_files(self.log_dir, self.settings, plan, sys.argv)
 
-    def _clean_work_dir(self) -> None:
-        found = sorted(path.name for path in self.work_dir.iterdir())
-        if found and WORK_MARK not in found:
-            raise UsageError(
-                f"--clean-workdir: {self.work_dir} holds files that this program did not make "
-                f"({', '.join(found[:3])}); empty it yourself or give another folder."
-            )
-        shutil.rmtree(self.work_dir)
-        self.work_dir.mkdir()
+    def _open_work_dir(self) -> None:
+        """Empty the work folder where that was asked for; mark it as ours where it is."""
+        # Its content only: the folder may be a mount, and a home made for this run is in use.
+        found = [path for path in sorted(self.work_dir.iterdir()) if path.name != machine.HOME]
+        ours = not found or any(path.name == WORK_MARK for path in found)
+        if self.settings.run.clean_workdir:
+            if not ours:
+                raise UsageError(
+                    f"--clean-workdir: {self.work_dir} holds files that this program did not make "
+                    f"({', '.join(path.name for path in found[:3])}); empty it yourself or give "
+                    "another folder."
+                )
+            for path in found:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        if ours:
+            (self.work_dir / WORK_MARK).touch()
 
     def _run_workflow(self, plan: Plan) -> str | None:
         """Run what the plan leaves to do; what went wrong with the run as a whole, if anything."""
@@ -235,6 +255,8 @@ class _Run:
         except Exception as error:
             # nipype's own summary of failed stages; each has left its sentence.
             LOGGER.debug("nipype: %s", error)
+            if self.settings.run.stop_on_first_crash:
+                return "not finished: all was stopped at the first failure (--stop-on-first-crash)"
             return f"not finished after an error elsewhere ({type(error).__name__})"
         return None
 

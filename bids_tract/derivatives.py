@@ -18,14 +18,15 @@ from bids_tract.settings import Settings
 BIDS_VERSION = "1.11.1"
 
 
-def software_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+def software_versions() -> str:
+    """Versions of what the numbers depend on, in one text: BIDS takes no table here."""
     packages = ("dipy", "nibabel", "nipype", "numpy", "scipy")
-    return {
+    versions = {
         "bids_tract": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def dataset_description(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bids_tract.errors import OutputError
 
+HOME = "home"  # in the work folder, where the user's own cannot be written
 _NO_LIMIT = 1 << 60  # cgroup v1 writes about 2**63 for "no limit"
 
 
@@ -134,7 +135,7 @@ def prepare_environment(
     environ.setdefault("LOGNAME", environ["USER"])
     home = Path(environ.get("HOME") or "/")
     if home == Path("/") or not os.access(home, os.W_OK | os.X_OK):
-        made = scratch / "home"
+        made = scratch / HOME
         try:
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

@@ -91,6 +91,15 @@ class Job:
         """Whether there is nothing to do."""
         return all(stage.reuse for stage in self.stages.values())
 
+    def sentence(self) -> str:
+        """What is done and why, in one line: the stages by reason."""
+        if self.reuse:
+            return "unchanged, all outputs are reused"
+        by_reason: dict[str, list[str]] = {}
+        for stage in self.stages.values():
+            by_reason.setdefault(stage.reason, []).append(stage.name)
+        return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+
     def output(self, stage: str, key: str) -> Path:
         """A file of a stage."""
         return self.stages[stage].outputs[key]

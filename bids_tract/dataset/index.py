@@ -141,10 +141,12 @@ def _scan(
     bval, bvec, b_table = find_gradients(series)
     highest = read_bvals(bval, shape[3]).max()
     if highest <= settings.b0_threshold:
+        # Not taken for broken: scanners store b0 volumes as b=5, too.
+        units = "; if the table is in ms/µm², multiply it by 1000" if 0 < highest < 20 else ""
         return Skipped(
             series.path,
             f"without diffusion weighting: its highest b-value is {highest:g}, and b0 is up to "
-            f"{settings.b0_threshold:g} s/mm² (--b0-threshold)",
+            f"{settings.b0_threshold:g} s/mm² (--b0-threshold){units}",
         )
     # The dataset of the series comes first, whichever it is; raw datasets hold no such maps.
     sources = [one for one in (source, *derivatives) if one.is_derivative or one is not source]

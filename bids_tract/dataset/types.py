@@ -92,6 +92,13 @@ class Scan:
         """The scan's short name: ``sub-01_ses-1_dir-AP``."""
         return run_label(self.entities)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is made of."""
+        tissue = self.tissue.files if self.tissue else ()
+        found = (self.dwi, self.bval, self.bvec, self.b_table, self.brain_mask, *tissue)
+        return tuple(path for path in found if path is not None)
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -89,6 +89,19 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, where there is one.
+
+    Raises
+    ------
+    OutputError
+        The folder may not be written.
+
+    """
+    with writing_in(path.parent):
+        path.unlink(missing_ok=True)
+
+
 def check_writable(folder: Path) -> None:
     """Make `folder` and write a file in it.
 

@@ -73,7 +73,9 @@ def read_bvecs(path: Path, n_volumes: int) -> Float64:
         return table.T.copy()
     if columns == 3:
         _check_count(path, rows, n_volumes, "directions")
-        _LOG.warning("%s has one direction a row; expected three rows (x, y, z)", path)
+        _LOG.warning(
+            "%s has one direction a row and is read so; expected three rows (x, y, z)", path
+        )
         return table
     raise DataError(f"{path} is a table of {_size(table)} values; expected 3 rows of {n_volumes}")
 

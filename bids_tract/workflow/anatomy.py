@@ -12,24 +12,30 @@ from bids_tract.errors import DataError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map, resample_to
 from bids_tract.plan import Job
-from bids_tract.workflow.interface import StageInterface, save_map
+from bids_tract.workflow.interface import StageInterface, save_map, warnings_of_files
 
 LOGGER = logging.getLogger(__name__)
 
 
 def read_tissue(files: TissueFiles, grid: Grid) -> Tissue:
-    """Read tissue maps and resample them to a grid.
+    """Read tissue maps and resample them to the grid of a diffusion series.
 
     Raises
     ------
     DataError
-        Naming the file, when the maps are no fractions.
+        Naming the file, when the maps are no fractions, or hold nothing on that grid.
 
     """
+    volumes = range(5) if files.kind == "5tt" else None
+    maps = [resample_to(path, grid, volumes) for path in files.files]
+    for path, values in zip(files.files, maps, strict=True):
+        if not values.any():
+            raise DataError(
+                f"{path} is zero everywhere on the grid of the diffusion series; is it in another "
+                "space?"
+            )
     try:
-        if files.kind == "5tt":
-            return fill(from_5tt(resample_to(files.files[0], grid, range(5))))
-        return fill(from_probseg(*(resample_to(path, grid) for path in files.files)))
+        return fill(from_5tt(maps[0]) if files.kind == "5tt" else from_probseg(*maps))
     except DataError as error:
         names = ", ".join(str(path) for path in files.files)
         raise DataError(f"{names}: {error}") from error
@@ -46,7 +52,8 @@ class Anatomy(StageInterface):
         assert files is not None  # the plan makes no anatomy stage without
         mask_path = job.output("prepare", "brain_mask")
         grid = read_grid(mask_path)
-        tissue = read_tissue(files, grid)
+        with warnings_of_files() as odd_files:
+            tissue = read_tissue(files, grid)
         mask = read_map(mask_path, grid) > 0
         try:
             check_in_mask(tissue, mask)
@@ -58,10 +65,11 @@ class Anatomy(StageInterface):
             job.label, files.kind, files.dataset,
             *(100 * float(m[mask].mean()) for m in (tissue.wm, tissue.gm, tissue.csf)),
         )  # fmt: skip
-        for note in doubts(tissue):
+        notes = doubts(tissue)
+        for note in notes:
             LOGGER.warning("%s: anatomy: %s", job.label, note)
         for name in ("wm", "gm", "csf"):
             save_map(
                 job, "anatomy", f"{name}_probseg", getattr(tissue, name), grid,
-                sources=files.files, notes=doubts(tissue),
+                sources=files.files, notes=[*odd_files, *notes],
             )  # fmt: skip

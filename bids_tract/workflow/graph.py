@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from nipype.pipeline import engine
 
@@ -33,6 +34,19 @@ AFTER: dict[str, tuple[str, ...]] = {
     "masks": ("prepare", "tensor", "csa", "anatomy"),
 }
 FITS = ("tensor", "csa", "csd")
+
+
+class StageNode(engine.Node):
+    """A node that can be interrupted: nipype takes Ctrl-C for one more stage that failed."""
+
+    def run(self, updatehash: bool = False) -> Any:
+        """Run the stage; see nipype."""
+        try:
+            return super().run(updatehash=updatehash)
+        except Exception as error:
+            if self.interface.interrupted:
+                raise KeyboardInterrupt from error
+            raise
 
 
 def stages_to_run(job: Job) -> list[str]:
@@ -70,7 +84,7 @@ def job_workflow(job: Job, scratch: Path, n_threads: int) -> engine.Workflow:
         interface.inputs.scratch = str(scratch)
         threads = n_threads if name.startswith("track-") else 1
         # What is reused was decided by content; nipype's own cache knows nothing of our outputs.
-        node = engine.Node(
+        node = StageNode(
             interface, name=node_name(name), mem_gb=job.mem_gb, n_procs=threads, overwrite=True
         )
         workflow.add_nodes([node])

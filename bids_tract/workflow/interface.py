@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from bids_tract.derivatives import common_sidecar
 from bids_tract.errors import BidsTractError, InternalError
+from bids_tract.files.atomic import remove
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import write_map
 from bids_tract.files.sidecars import bids_uri, write_json
@@ -57,6 +60,7 @@ class StageInterface(SimpleInterface):
     input_spec = StageInputs
     output_spec = StageOutputs
     stage_name = ""
+    interrupted = False
 
     def stage(self, job: Job, scratch: Path) -> None:
         """Do the work."""
@@ -65,11 +69,16 @@ class StageInterface(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         job, scratch = self.inputs.job, Path(self.inputs.scratch)
         scratch.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
         try:
             self.stage(job, scratch)
         except Exception as error:
             self._record(job, scratch, error)
             raise
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
+        LOGGER.debug("%s: %s took %.1f s", job.label, self.stage_name, time.monotonic() - started)
         self._results["done"] = self.stage_name
         return runtime
 
@@ -84,6 +93,28 @@ class StageInterface(SimpleInterface):
         LOGGER.error("%s: %s failed: %s", job.label, self.stage_name, message)
         failure = {"Stage": self.stage_name, "Error": message, "ExitCode": code}
         write_json(scratch / FAILURE_FILE, failure)
+
+
+class _Listener(logging.Handler):
+    """Keeps the texts of warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+@contextmanager
+def warnings_of_files() -> Iterator[list[str]]:
+    """What the readers warn of while the body runs: it belongs in the sidecars as well."""
+    listener, readers = _Listener(), logging.getLogger("bids_tract.files")
+    readers.addHandler(listener)
+    try:
+        yield listener.heard
+    finally:
+        readers.removeHandler(listener)
 
 
 def uri(job: Job, path: Path) -> str:
@@ -108,7 +139,8 @@ def save_map(
 ) -> None:
     """Write one map of a stage, then its sidecar, which is the mark that the map is complete."""
     path = job.output(stage, kind)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # A former sidecar must not vouch for the new file, should the run end between the two.
+    remove(sidecar_path(path))
     write_map(path, data, grid, dtype=dtype)
     sidecar = common_sidecar(
         digest=job.stages[stage].digest,

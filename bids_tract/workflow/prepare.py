@@ -16,7 +16,7 @@ from bids_tract.files.gradients import read_b_table, read_bvals, read_bvecs
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_dwi, read_map
 from bids_tract.plan import Job
-from bids_tract.workflow.interface import StageInterface, save_map
+from bids_tract.workflow.interface import StageInterface, save_map, warnings_of_files
 
 LOGGER = logging.getLogger(__name__)
 
@@ -76,8 +76,9 @@ class Prepare(StageInterface):
     def stage(self, job: Job, scratch: Path) -> None:
         """Do the work."""
         scan, threshold = job.scan, job.settings.gradients.b0_threshold
-        data, grid = read_dwi(scan.dwi)
-        gradients, notes = read_gradients(scan, data.shape[3], grid, threshold)
+        with warnings_of_files() as odd_files:
+            data, grid = read_dwi(scan.dwi)
+            gradients, notes = read_gradients(scan, data.shape[3], grid, threshold)
         try:
             mask, mask_notes, sources = _mask_of(scan, data, gradients, grid)
             data, data_notes = sanitise(data, mask)
@@ -98,11 +99,14 @@ class Prepare(StageInterface):
             job.label, data.shape[3], gradients.is_b0.sum(), shells, scan.convention,
             scan.convention_reason, f"{mask.sum():,}", volume_ml,
         )  # fmt: skip
-        for note in [*notes, *data_notes]:
-            LOGGER.warning("%s: %s", job.label, note)
+        notes += [*data_notes, *mask_notes]
+        for note in notes:
+            LOGGER.warning("%s: prepare: %s", job.label, note)
+        if job.stages["prepare"].reuse:
+            return  # it ran for the series, which a model needs again; the mask is there
         save_map(
             job, "prepare", "brain_mask", mask, grid, dtype=np.uint8, sources=sources,
-            notes=[*scan.notes, *notes, *data_notes, *mask_notes],
+            notes=[*scan.notes, *odd_files, *notes],
             more={
                 "Type": "Brain",
                 "BvecConvention": scan.convention,

@@ -12,7 +12,7 @@ import tomli_w
 
 from bids_tract.dataset import Dataset
 from bids_tract.derivatives import citation, dataset_description, readme
-from bids_tract.errors import DataError
+from bids_tract.errors import DataError, UsageError
 from bids_tract.files.atomic import replacing
 from bids_tract.files.sidecars import file_digest, read_json, write_json
 from bids_tract.names import bidsignore, sidecar_path
@@ -73,6 +73,30 @@ def write_description(output_dir: Path, dataset: Dataset) -> None:
     )
     _write_text(output_dir / ".bidsignore", "\n".join(bidsignore()) + "\n")
     _write_text(output_dir / "README.md", readme(dataset.name))
+
+
+def refuse_foreign(output_dir: Path) -> None:
+    """Refuse a folder that holds the dataset of another program: its description would be lost.
+
+    Raises
+    ------
+    UsageError
+        It does.
+
+    """
+    path = output_dir / "dataset_description.json"
+    if not path.is_file():
+        return
+    try:
+        made_by = read_json(path).get("GeneratedBy")
+    except DataError:  # nothing that could be lost
+        return
+    tools = made_by if isinstance(made_by, list) else []
+    if not any(isinstance(tool, dict) and tool.get("Name") == "bids_tract" for tool in tools):
+        raise UsageError(
+            f"the output folder {output_dir} holds a dataset that this program did not make; "
+            "choose another."
+        )
 
 
 def write_run_files(log_dir: Path, settings: Settings, plan: Plan, argv: Sequence[str]) -> None:

@@ -16,10 +16,11 @@ from bids_tract.core.tracking.outcome import Counts
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.seeds import Seeds, make_seeds
 from bids_tract.core.tracking.stopping import MapStop, MaskStop, StopRule, TissueStop
-from bids_tract.core.tracking.walk import Walker, odf_field, track
-from bids_tract.core.types import Bool, Float32, SHField, Tissue
+from bids_tract.core.tracking.walk import Walker, track
+from bids_tract.core.types import Bool, SHField, Tissue
 from bids_tract.derivatives import common_sidecar, tractogram_sidecar
 from bids_tract.errors import DataError
+from bids_tract.files.atomic import remove
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map
 from bids_tract.files.sidecars import read_json, write_json
@@ -36,15 +37,17 @@ LOGGER = logging.getLogger(__name__)
 HALF = 0.5
 
 
-def _is_mask(chosen: str, values: Float32) -> bool:
-    """Whether what seeds or stops are made from is a binary mask that the user gave."""
-    return chosen not in SCALAR_MAPS and is_binary(values)
-
-
-def _numeric_threshold(path: Path, values: Float32, asked: Threshold) -> float:
-    """The bound on a map as a number: percentages are looked up."""
+def _choose_voxels(
+    path: Path, chosen: str, asked: Threshold, grid: Grid
+) -> tuple[Bool, float, bool]:
+    """Voxels of a map above the bound, the bound, and whether it is a mask that the user gave."""
+    values = read_map(path, grid)
+    binary = chosen not in SCALAR_MAPS and is_binary(values)
     try:
-        return resolve_threshold(values, value=asked.value, percent=asked.percent)
+        bound = (
+            HALF if binary else resolve_threshold(values, value=asked.value, percent=asked.percent)
+        )
+        return threshold_mask(values, value=bound), bound, binary
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -74,13 +77,8 @@ class Masks(StageInterface):
         else:
             path = job.map_path(asked.seed_mask)
             sources = [path]
-            values = read_map(path, grid)
-            threshold = (
-                HALF
-                if _is_mask(asked.seed_mask, values)
-                else _numeric_threshold(path, values, asked.seed_threshold)
-            )
-            mask = threshold_mask(values, value=threshold) & brain
+            mask, threshold, _ = _choose_voxels(path, asked.seed_mask, asked.seed_threshold, grid)
+            mask &= brain
             more = {"Map": uri(job, path), "Threshold": threshold}
         if not mask.any():
             names = ", ".join(str(path) for path in sources)
@@ -98,10 +96,7 @@ class Masks(StageInterface):
     def _stop_mask(job: Job, brain: Bool, grid: Grid) -> None:
         asked = job.settings.stopping
         path = job.map_path(asked.stop_mask)
-        values = read_map(path, grid)
-        binary = _is_mask(asked.stop_mask, values)
-        threshold = HALF if binary else _numeric_threshold(path, values, asked.stop_threshold)
-        mask = threshold_mask(values, value=threshold)
+        mask, threshold, binary = _choose_voxels(path, asked.stop_mask, asked.stop_threshold, grid)
         rule = asked.stopping
         if rule not in ("threshold", "mask"):  # not said, or for other methods only
             rule = "mask" if binary else "threshold"
@@ -168,7 +163,7 @@ class Track(StageInterface):
             layout="random" if asked.seeding == "interface" else asked.seeding,
             seeds=asked.seeds, select=params.select, run_seed=params.random_seed,
         )  # fmt: skip
-        field = odf_field(SHField(read_map(field_path, grid, ndim=4)), grid.affine)
+        field = SHField(read_map(field_path, grid, ndim=4))
         walker = Walker(field, rule, params, grid.affine, self.inputs.n_threads)
         trx = scratch / f"{self.stage_name}.trx"
         counts, seconds = self._run(job, walker, seeds, trx, grid)
@@ -225,7 +220,13 @@ class Track(StageInterface):
             )  # fmt: skip
 
     def _write(self, job: Job, trx: Path) -> None:
-        for path in job.stages[self.stage_name].outputs.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        outputs = job.stages[self.stage_name].outputs.values()
+        first = next(iter(outputs))
+        # Neither the former sidecar nor the new one may vouch for what another run left.
+        remove(sidecar_path(first))
+        for extension in KINDS["tractogram"].extensions:
+            if (former := first.with_suffix(extension)) not in outputs:
+                remove(former)
+        for path in outputs:
             write_tractogram(trx, path)
         trx.unlink()

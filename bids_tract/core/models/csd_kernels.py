@@ -29,9 +29,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy.typing import NDArray
 
-from bids_tract.core.types import Float32
+from bids_tract.core.types import Float32, Float64
 
-LANES = 8  # float32 values in a vector of AVX2; two vectors of SSE or NEON
+# What is computed in: float32 with int32, or float64 with int64.
+Floats = Float32 | Float64
+Integers = NDArray[np.int32] | NDArray[np.int64]
+
+LANES = 8  # float32 values in a vector of AVX2; two vectors of SSE or NEON do as well
 BLOCK = 8  # rows of a matrix that are multiplied together
 TILE = 3  # rows and columns of the triangle that are eliminated together: 45 = 15 * 3
 STRIP = 3 * LANES  # sums that are kept in registers together
@@ -55,19 +59,19 @@ class Couplings(NamedTuple):
     terms: NDArray[np.int32]  # (G, 2) orders of m + n and of m - n
     pairs: NDArray[np.int32]  # (G, 2) where their first pair lies
     entries: NDArray[np.int32]  # (G, 4) packed entries cc, ss, sc, cs; the last of T where none
-    weights: Float32  # of all groups, one after the other
+    weights: Floats  # of all groups, one after the other
 
 
 class Problem(NamedTuple):
     """What all voxels share. Squares are divided by the square of the constraint's weight."""
 
-    start: Float32  # (2 * K8 / 8, N, 8) X' and the unconstrained solution, in blocks of rows
-    basis: Float32  # (D8 / 8, K, 8) the harmonics at the directions, in blocks of rows
+    start: Floats  # (2 * K8 / 8, N, 8) X' and the unconstrained solution, in blocks of rows
+    basis: Floats  # (D8 / 8, K, 8) the harmonics at the directions, in blocks of rows
     n_directions: int
     n_low: int  # coefficients of the first guess
     tau: float  # an amplitude below tau times the first coefficient of the first guess is small
-    squared: Float32  # (T3 + 1,) P = X'X, packed; zero in what pads it
-    products: NDArray[np.int32]  # (H24 / 24, 2 * D, 24) minus and plus the harmonics at each
+    squared: Floats  # (T3 + 1,) P = X'X, packed; zero in what pads it
+    products: Integers  # (H24 / 24, 2 * D, 24) minus and plus the harmonics at each
     couplings: Couplings
 
 
@@ -112,8 +116,9 @@ def _row_pointer(context: Any, builder: Any, array_type: Any, array: Any, row: A
 
 
 @intrinsic
-def _load(typing_context: Any, array: Any, row: Any) -> Any:
+def _load(_typing: Any, array: Any, row: Any) -> Any:
     """Elements ``8 * row`` to ``8 * row + 7`` of an array."""
+    assert isinstance(row, types.Integer)
     align = array.dtype.bitwidth // 8
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -123,7 +128,8 @@ def _load(typing_context: Any, array: Any, row: Any) -> Any:
 
 
 @intrinsic
-def _store(typing_context: Any, array: Any, row: Any, vector: Any) -> Any:
+def _store(_typing: Any, array: Any, row: Any, vector: Any) -> Any:
+    assert isinstance(row, types.Integer) and vector == _Lanes(array.dtype)
     align = array.dtype.bitwidth // 8
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -132,12 +138,13 @@ def _store(typing_context: Any, array: Any, row: Any, vector: Any) -> Any:
         builder.store(vector, pointer, align=align)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, _Lanes(array.dtype)), code
+    return types.void(array, types.intp, vector), code
 
 
 @intrinsic
-def _every(typing_context: Any, array: Any, place: Any) -> Any:
+def _every(_typing: Any, array: Any, place: Any) -> Any:
     """In all lanes the same number: element `place` of an array."""
+    assert isinstance(place, types.Integer)
     lanes = _Lanes(array.dtype)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -151,51 +158,52 @@ def _every(typing_context: Any, array: Any, place: Any) -> Any:
 
 
 @intrinsic
-def _zero_like(typing_context: Any, array: Any) -> Any:
+def _zero_like(_typing: Any, array: Any) -> Any:
     """Zeros of an array's type."""
     lanes = _Lanes(array.dtype)
-    return _operation(lanes, [array], lambda builder, _: ir.Constant(lanes.vector, [0.0] * LANES))
+    zeros = ir.Constant(lanes.vector, [0.0] * LANES)
+    return _operation(lanes, [array], lambda _builder, _array: zeros)
 
 
 @intrinsic
-def _as_floats(typing_context: Any, array: Any, integers: Any) -> Any:
+def _as_floats(_typing: Any, array: Any, integers: Any) -> Any:
     """Integers as numbers of an array's type."""
     lanes = _Lanes(array.dtype)
     return _operation(
-        lanes, [array, integers], lambda builder, _, a: builder.sitofp(a, lanes.vector)
+        lanes, [array, integers], lambda builder, _array, a: builder.sitofp(a, lanes.vector)
     )
 
 
 def _operation(result: Any, arguments: list[Any], build: Callable[..., Any]) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return build(builder, *args)
 
     return result(*arguments), code
 
 
 @intrinsic
-def _count(typing_context: Any, a: Any, b: Any) -> Any:
+def _count(_typing: Any, a: Any, b: Any) -> Any:
     """``a + b`` of integers."""
     return _operation(a, [a, b], lambda builder, a, b: builder.add(a, b))
 
 
 @intrinsic
-def _plus(typing_context: Any, a: Any, b: Any) -> Any:
+def _plus(_typing: Any, a: Any, b: Any) -> Any:
     return _operation(a, [a, b], lambda builder, a, b: builder.fadd(a, b))
 
 
 @intrinsic
-def _minus(typing_context: Any, a: Any, b: Any) -> Any:
+def _minus(_typing: Any, a: Any, b: Any) -> Any:
     return _operation(a, [a, b], lambda builder, a, b: builder.fsub(a, b))
 
 
 @intrinsic
-def _times(typing_context: Any, a: Any, b: Any) -> Any:
+def _times(_typing: Any, a: Any, b: Any) -> Any:
     return _operation(a, [a, b], lambda builder, a, b: builder.fmul(a, b))
 
 
 @intrinsic
-def _add(typing_context: Any, c: Any, a: Any, b: Any) -> Any:
+def _add(_typing: Any, c: Any, a: Any, b: Any) -> Any:
     """``c + a * b``."""
 
     def build(builder: Any, c: Any, a: Any, b: Any) -> Any:
@@ -205,7 +213,7 @@ def _add(typing_context: Any, c: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def _take(typing_context: Any, c: Any, a: Any, b: Any) -> Any:
+def _take(_typing: Any, c: Any, a: Any, b: Any) -> Any:
     """``c - a * b``."""
 
     def build(builder: Any, c: Any, a: Any, b: Any) -> Any:
@@ -215,7 +223,7 @@ def _take(typing_context: Any, c: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def _inverse_root(typing_context: Any, a: Any) -> Any:
+def _inverse_root(_typing: Any, a: Any) -> Any:
     """``1 / sqrt(a)``; NaN below zero."""
 
     def build(builder: Any, a: Any) -> Any:
@@ -228,7 +236,7 @@ def _inverse_root(typing_context: Any, a: Any) -> Any:
 
 
 @intrinsic
-def _below(typing_context: Any, a: Any, b: Any) -> Any:
+def _below(_typing: Any, a: Any, b: Any) -> Any:
     """Bit l: whether a < b in lane l; never where one is NaN."""
 
     def build(builder: Any, a: Any, b: Any) -> Any:
@@ -455,9 +463,9 @@ def _update(products: Any, rows: Any, n_rows: Any, totals: Any, turned: Any, sum
 class _Waiting(NamedTuple):
     """Eight voxels before their first iteration."""
 
-    columns: Float32  # (N, 8) signals
-    begin: Float32  # (2 * K8, 8) X' y, then the unconstrained solution
-    limits: Float32  # (8,) amplitudes below are small
+    columns: Floats  # (N, 8) signals
+    begin: Floats  # (2 * K8, 8) X' y, then the unconstrained solution
+    limits: Floats  # (8,) amplitudes below are small
     small: NDArray[np.uint8]  # (D,) small directions: bit l for voxel l
 
 
@@ -465,20 +473,20 @@ class _Running(NamedTuple):
     """The voxels in the lanes."""
 
     owner: NDArray[np.int64]  # (8,) voxel or _FREE
-    limits: Float32  # (8,)
+    limits: Floats  # (8,)
     small: NDArray[np.uint8]  # (D,)
     different: NDArray[np.uint8]  # (D,)
     touched: NDArray[np.int64]  # (D + 1,)
     rows: NDArray[np.int64]  # (8, D + 1) rows of products to add
     n_rows: NDArray[np.int64]  # (8,)
-    totals: NDArray[np.int32]  # (8, H24)
-    turned: Float32  # (8, H24)
-    sums: Float32  # (H24, 8)
-    matrix: Float32  # (T3 + 1, 8)
-    inverse: Float32  # (K3, 8)
-    right: Float32  # (K8, 8) X' y
-    fitted: Float32  # (K8, 8)
-    amplitudes: Float32  # (D8, 8)
+    totals: Integers  # (8, H24)
+    turned: Floats  # (8, H24)
+    sums: Floats  # (H24, 8)
+    matrix: Floats  # (T3 + 1, 8)
+    inverse: Floats  # (K3, 8)
+    right: Floats  # (K8, 8) X' y
+    fitted: Floats  # (K8, 8)
+    amplitudes: Floats  # (D8, 8)
 
 
 @njit

@@ -18,7 +18,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bids_tract.core.tracking.outcome import EndReason, Fate
-from bids_tract.core.tracking.vector import WIDTH, patch_max, patch_sum, prefetch
+from bids_tract.core.tracking.vector import (
+    WIDTH,
+    cone_max,
+    cone_sum,
+    lane_equal,
+    lane_reaching,
+    prefetch,
+)
 from bids_tract.core.types import Float32, Float64
 
 # Numba takes module globals as constants.
@@ -52,26 +59,24 @@ class Table(NamedTuple):
     corners of any point inside the image exist.
     """
 
-    rows: Float32  # (R * D,) amplitudes; the first row is zero
-    highest: Float32  # (R,) largest amplitude of each row
+    rows: Float32 | NDArray[np.uint8]  # (R * D,) amplitudes, see `scaled`; the first row is zero
+    scaled: bool  # amplitudes are bytes: 255 is the largest of the row
     peaks: Float32  # (R, N, 3) unit vectors, zero where there are fewer; (1, 0, 3) if not needed
-    cells: NDArray[np.int32]  # (C,) padded voxel -> row
+    cells: Float32  # (4 * C,) of each padded voxel: row, its largest amplitude, maps of the rule
     strides: NDArray[np.int64]  # (2,) of the padded box; the last is 1
     shape: Float64  # (3,) of the box
     corner: Float64  # (3,) the box's first voxel in the image
     image: Float64  # (3,) shape of the image
     directions: Float32  # (3 * D,) x, then y, then z; zero where padded
-    first_patch: NDArray[np.int32]  # (D + 1,) direction -> where its list of patches begins
+    first_patch: NDArray[np.int32]  # (D + 2,) direction -> where its list of patches begins
     patches: NDArray[np.int32]  # first directions of the patches that a cone touches
     world: Float64  # (3, 4) voxel of the box to RAS+ mm
 
 
 class Rule(NamedTuple):
-    """Where streamlines end; the maps are on the padded box."""
+    """Where streamlines end. Its maps stand in ``Table.cells``: map, mask or grey matter; CSF."""
 
     kind: int
-    first: Float32  # (C,) map, mask or grey matter
-    second: Float32  # (C,) CSF
     threshold: float
     power: float  # CMC: step over mean voxel size
 
@@ -100,6 +105,9 @@ class Scratch(NamedTuple):
     position: Float64  # (G, 3)
     going: Float64  # (G, 3) direction of the last step (EuDX)
     corners: NDArray[np.int64]  # (G, 8) where the rows of the eight voxels around begin
+    highest: Float32  # (G, 8) largest amplitudes of these
+    first: Float32  # (G, 8) maps of the rule in these voxels
+    second: Float32  # (G, 8)
     weights: Float64  # (G, 8) trilinear
     course: Float64  # (G, 2, max_steps + 3, 3) points of both halves
     headings: NDArray[np.int32]  # (G, 2, max_steps + 3)
@@ -117,7 +125,7 @@ class Scratch(NamedTuple):
     cone: Float32  # (3,) middle of the cone
     weights32: Float32  # (8,)
     odf: Float32  # (D,) amplitudes in the cone
-    sums: Float32  # (D / WIDTH,) of the patches in the cone
+    parts: Float32  # (D / WIDTH,) sum or maximum of each patch in the cone
     paths: Float64  # (2, M, PFT steps + 1, 3)
     turns: NDArray[np.int32]  # (2, M, PFT steps + 1)
     lengths: NDArray[np.int64]  # (2, M)
@@ -181,39 +189,45 @@ def _locate(table: Any, scratch: Any, g: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-def _around(table: Any, c: Any, n: Any) -> Any:
-    """The n-th of the eight voxels that begin at c."""
-    return c + (n >> 2) * table.strides[0] + ((n >> 1) & 1) * table.strides[1] + (n & 1)
+def _gather(table: Any, scratch: Any, g: Any, c: Any) -> None:
+    """Read what the eight voxels around hold, those that begin at c."""
+    cells, n_directions = table.cells, len(scratch.odf)
+    for n in range(8):
+        m = 4 * (c + (n >> 2) * table.strides[0] + ((n >> 1) & 1) * table.strides[1] + (n & 1))
+        scratch.corners[g, n] = np.int64(cells[m]) * n_directions
+        scratch.highest[g, n] = cells[m + 1]
+        scratch.first[g, n] = cells[m + 2]
+        scratch.second[g, n] = cells[m + 3]
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-def _at(values: Any, table: Any, c: Any, w: Any, g: Any) -> Any:
-    """A map, interpolated."""
+def _interpolated(values: Any, weights: Any, g: Any) -> Any:
+    """A map at the position."""
     total = 0.0
     for n in range(8):
-        total += w[g, n] * values[_around(table, c, n)]
+        total += weights[g, n] * values[g, n]
     return total
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-def _nearest(table: Any, p: Any, g: Any) -> Any:
-    s = table.strides
-    i, j, k = np.floor(p[g, 0] + 0.5), np.floor(p[g, 1] + 0.5), np.floor(p[g, 2] + 0.5)
-    return (np.int64(i) + 1) * s[0] + (np.int64(j) + 1) * s[1] + np.int64(k) + 1
+def _nearest(p: Any, g: Any) -> Any:
+    """Which of the eight voxels around is nearest."""
+    nearest = 0
+    for a in range(3):
+        nearest = 2 * nearest + (p[g, a] - np.floor(p[g, a]) >= 0.5)
+    return nearest
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-def _state(
-    table: Any, rule: Any, scratch: Any, g: Any, c: Any, key: Any, draw: Any
-) -> Any:  # fmt: skip
+def _state(rule: Any, scratch: Any, g: Any, key: Any, draw: Any) -> Any:
     """Whether a streamline goes on at the position; may use the draws `draw` and `draw + 1`."""
     if rule.kind == BY_MAP:
-        value = _at(rule.first, table, c, scratch.weights, g)
+        value = _interpolated(scratch.first, scratch.weights, g)
         return GOING if value > rule.threshold else LEFT_MASK
     if rule.kind == BY_MASK:
-        return GOING if rule.first[_nearest(table, scratch.position, g)] > 0.5 else LEFT_MASK
-    gm = _at(rule.first, table, c, scratch.weights, g)
-    csf = _at(rule.second, table, c, scratch.weights, g)
+        return GOING if scratch.first[g, _nearest(scratch.position, g)] > 0.5 else LEFT_MASK
+    gm = _interpolated(scratch.first, scratch.weights, g)
+    csf = _interpolated(scratch.second, scratch.weights, g)
     if rule.kind == BY_ACT:
         if gm > 0.5:
             return GREY
@@ -230,30 +244,30 @@ def _state(
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
-def _gather(table: Any, scratch: Any, g: Any, c: Any) -> None:
-    """Find the rows of the eight voxels around."""
-    n_directions = len(scratch.odf)
-    for n in range(8):
-        scratch.corners[g, n] = np.int64(table.cells[_around(table, c, n)]) * n_directions
-
-
-@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _fetch(table: Any, scratch: Any, g: Any, heading: Any) -> None:
     """Ask for the cache lines that the next step from here will read."""
-    v = abs(heading) - 1
+    v, last_line = abs(heading) - 1, -1
     for m in range(table.first_patch[v], table.first_patch[v + 1]):
-        for n in range(8):
-            prefetch(table.rows, scratch.corners[g, n] + np.int64(table.patches[m]))
+        place = np.int64(table.patches[m])
+        line = (place * table.rows.itemsize) >> 6
+        if line != last_line:
+            for n in range(8):
+                prefetch(table.rows, scratch.corners[g, n] + place)
+        last_line = line
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _bound(table: Any, scratch: Any, g: Any, share: Any) -> Any:
-    """Amplitudes below this are not followed: a share of the interpolated maxima."""
-    n_directions = len(scratch.odf)
+    """Amplitudes below this are not followed: a share of the interpolated maxima.
+
+    Sets the weights of the rows as well.
+    """
     highest = np.float32(0.0)
     for n in range(8):
-        scratch.weights32[n] = np.float32(scratch.weights[g, n])
-        highest += scratch.weights32[n] * table.highest[scratch.corners[g, n] // n_directions]
+        weight = np.float32(scratch.weights[g, n])
+        part = weight * scratch.highest[g, n]
+        highest += part
+        scratch.weights32[n] = part * np.float32(1 / 255) if table.scaled else weight
     # Zero is never followed, whatever the share.
     return max(np.float32(share) * highest, np.float32(1e-30))
 
@@ -272,21 +286,17 @@ def _highest(
     table: Any, scratch: Any, g: Any, first: Any, last: Any, cos_max: Any, bound: Any
 ) -> Any:
     """The direction of the highest amplitude in the listed patches; -1 if there is none."""
-    n = len(scratch.odf)
-    best, where = np.float32(0.0), -1
-    for m in range(first, last):
-        o = np.int64(table.patches[m])
-        high = patch_max(
-            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
-            cos_max, bound, o, scratch.odf, 0,
-        )  # fmt: skip
-        if high > best:
-            best = high
-            for i in range(WIDTH):
-                if scratch.odf[i] == high:
-                    where = o + i
-                    break
-    return where
+    best = cone_max(
+        table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions,
+        len(scratch.odf), scratch.cone, cos_max, bound, table.patches, first, last,
+        scratch.odf, scratch.parts,
+    )  # fmt: skip
+    if best <= 0.0:
+        return -1
+    m = 0
+    while scratch.parts[m] != best:
+        m += 1
+    return np.int64(table.patches[first + m]) + lane_equal(scratch.odf, m * WIDTH, best)
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
@@ -294,31 +304,21 @@ def _drawn(
     table: Any, scratch: Any, g: Any, first: Any, last: Any, cos_max: Any, bound: Any, u: Any
 ) -> Any:
     """A direction drawn by amplitude from the listed patches; -1 if all is zero."""
-    n = len(scratch.odf)
-    total = np.float32(0.0)
-    for m in range(first, last):
-        part = patch_sum(
-            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
-            cos_max, bound, np.int64(table.patches[m]), scratch.odf, (m - first) * WIDTH,
-        )  # fmt: skip
-        scratch.sums[m - first] = part
-        total += part
+    total = cone_sum(
+        table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions,
+        len(scratch.odf), scratch.cone, cos_max, bound, table.patches, first, last,
+        scratch.odf, scratch.parts,
+    )  # fmt: skip
     if total <= 0.0:
         return -1
     left = np.float32(u) * total
     for m in range(last - first):
-        if left < scratch.sums[m] or m == last - first - 1:
-            where = -1
-            for i in range(WIDTH):
-                amplitude = scratch.odf[m * WIDTH + i]
-                if amplitude > 0.0:
-                    where = np.int64(table.patches[first + m]) + i
-                    if left < amplitude:
-                        break
-                    left -= amplitude
-            if where >= 0:
-                return where
-        left -= scratch.sums[m]
+        part = scratch.parts[m]
+        if left < part:
+            lane = lane_reaching(scratch.odf, m * WIDTH, left)
+            if lane < WIDTH:
+                return np.int64(table.patches[first + m]) + lane
+        left -= part
     return _last_positive(table, scratch, first, last)
 
 
@@ -353,24 +353,13 @@ def _next_heading(
 @njit(cache=True, nogil=True, _nrt=False)
 def _first_heading(table: Any, scratch: Any, g: Any) -> Any:
     """The highest direction of the whole sphere at the position, 0 if the ODF is empty."""
-    _bound(table, scratch, g, 0.0)
-    n = len(scratch.odf)
-    best, where = np.float32(0.0), -1
-    for o in range(0, n, WIDTH):
-        high = patch_max(
-            table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions, n, scratch.cone,
-            np.float32(-1.0), np.float32(1e-30), o, scratch.odf, 0,
-        )  # fmt: skip
-        if high > best:
-            best = high
-            for i in range(WIDTH):
-                if scratch.odf[i] == high:
-                    where = o + i
-                    break
-    return where + 1
+    bound = _bound(table, scratch, g, 0.0)
+    # The list of all patches comes last.
+    first, last = np.int64(table.first_patch[-2]), np.int64(table.first_patch[-1])
+    return _highest(table, scratch, g, first, last, np.float32(-1.0), bound) + 1
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _follow_peaks(table: Any, steps: Any, scratch: Any, g: Any) -> Any:
     """EuDX: turn `going` to the weighted mean of the nearest peaks of the voxels around."""
     n_directions, going = len(scratch.odf), scratch.going
@@ -400,7 +389,7 @@ def _follow_peaks(table: Any, steps: Any, scratch: Any, g: Any) -> Any:
 @njit(cache=True, nogil=True, _nrt=False)
 def _first_peak(table: Any, scratch: Any, g: Any) -> Any:
     """Set `going` to the highest peak of the nearest voxel; False if it has none."""
-    row = table.cells[_nearest(table, scratch.position, g)]
+    row = scratch.corners[g, _nearest(scratch.position, g)] // len(scratch.odf)
     if table.peaks.shape[1] == 0:
         return False
     norm = 0.0
@@ -413,14 +402,13 @@ def _first_peak(table: Any, scratch: Any, g: Any) -> Any:
 # --- One step ------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, _nrt=False)
-def _arrive(table: Any, steps: Any, scratch: Any, g: Any, cell: Any) -> None:
-    """Make ready for the step from a new position."""
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _arrive(table: Any, scratch: Any, g: Any) -> None:
+    """Read what surrounds a position inside the box."""
+    cell = _locate(table, scratch, g)
     if cell != scratch.cell[g]:
         _gather(table, scratch, g, cell)
         scratch.cell[g] = cell
-    if steps.method != EUDX:
-        _fetch(table, scratch, g, scratch.heading[g])
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
@@ -433,9 +421,7 @@ def _advance(table: Any, steps: Any, scratch: Any, g: Any, key: Any) -> Any:
         for a in range(3):
             p[g, a] += scratch.going[g, a] * steps.step[a]
         return True
-    heading = _next_heading(
-        table, steps, scratch, g, scratch.heading[g], key, scratch.draw[g]
-    )
+    heading = _next_heading(table, steps, scratch, g, scratch.heading[g], key, scratch.draw[g])
     scratch.draw[g] += 1
     if heading == 0:
         return False
@@ -446,16 +432,16 @@ def _advance(table: Any, steps: Any, scratch: Any, g: Any, key: Any) -> Any:
     return True
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _step(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any) -> Any:
     """One step of a lane: GOING, or what ends this half."""
     p, half, key = scratch.position, scratch.half[g], scratch.key[g]
-    state, cell = LOST, np.int64(0)
+    state = LOST
     if _advance(table, steps, scratch, g, key):
         if not _inside(table, p, g):
             return LEFT_IMAGE if _left_image(table, p, g) else LOST
-        cell = _locate(table, scratch, g)
-        state = _state(table, rule, scratch, g, cell, key, scratch.draw[g])
+        _arrive(table, scratch, g)
+        state = _state(rule, scratch, g, key, scratch.draw[g])
         scratch.draw[g] += 2
         if state == LEFT_MASK:
             return state
@@ -464,7 +450,7 @@ def _step(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any) -
         scratch.headings[g, half, n] = scratch.heading[g]
         for a in range(3):
             scratch.course[g, half, n, a] = p[g, a]
-    if state == LOST or state == CSF:
+    if state != GOING and state != GREY:  # in CSF, or no way on
         if steps.method != PFT or scratch.trials[g] == MAX_TRIALS or scratch.last[g] == 0:
             return state
         scratch.trials[g] += 1
@@ -474,12 +460,12 @@ def _step(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any) -
             scratch.heading[g] = scratch.headings[g, half, n]
             for a in range(3):
                 p[g, a] = scratch.course[g, half, n, a]
-            cell = _locate(table, scratch, g)
-            scratch.cell[g] = -1  # the particles have used this lane's corners
+            _arrive(table, scratch, g)
     if state == GOING:
         if scratch.last[g] > limit:
             return TOO_FAR
-        _arrive(table, steps, scratch, g, cell)
+        if steps.method != EUDX:
+            _fetch(table, scratch, g, scratch.heading[g])
     return state
 
 
@@ -528,7 +514,7 @@ def _filter(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, limit: Any)
     return states[0, chosen]
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 def _move_particle(
     table: Any, rule: Any, steps: Any, scratch: Any, g: Any, q: Any, s: Any
 ) -> None:
@@ -537,7 +523,7 @@ def _move_particle(
     scratch.draw[g] += 3
     for a in range(3):
         p[g, a] = paths[0, q, s, a]
-    _gather(table, scratch, g, _locate(table, scratch, g))
+    _arrive(table, scratch, g)
     heading = _next_heading(table, steps, scratch, g, scratch.turns[0, q, s], key, draw)
     if heading == 0:
         scratch.states[0, q], scratch.loads[0, q] = LOST, 0.0
@@ -550,9 +536,9 @@ def _move_particle(
         scratch.states[0, q] = LEFT_IMAGE if left else LOST
         scratch.loads[0, q] *= 1.0 if left else 0.0
         return
-    cell = _locate(table, scratch, g)
-    state = _state(table, rule, scratch, g, cell, key, draw + 1)
-    load = scratch.loads[0, q] * (1.0 - _at(rule.second, table, cell, scratch.weights, g))
+    _arrive(table, scratch, g)
+    state = _state(rule, scratch, g, key, draw + 1)
+    load = scratch.loads[0, q] * (1.0 - _interpolated(scratch.second, scratch.weights, g))
     load = load if load > NO_WEIGHT else 0.0
     if state == CSF and load > 0.0:
         state = GOING  # its weight has paid for it
@@ -576,9 +562,7 @@ def _weighted_choice(loads: Any, row: Any, u: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _copy_particle(
-    scratch: Any, row: Any, q: Any, to_row: Any, to_q: Any, n_points: Any
-) -> None:
+def _copy_particle(scratch: Any, row: Any, q: Any, to_row: Any, to_q: Any, n_points: Any) -> None:
     for s in range(n_points):
         scratch.turns[to_row, to_q, s] = scratch.turns[row, q, s]
         for a in range(3):
@@ -605,19 +589,16 @@ def _resample(scratch: Any, n_points: Any, key: Any, draw: Any) -> None:
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _start(
-    table: Any, rule: Any, steps: Any, scratch: Any, g: Any, seeds: Any, s: Any
-) -> Any:
+def _start(table: Any, rule: Any, steps: Any, scratch: Any, g: Any, seeds: Any, s: Any) -> Any:
     """Put a lane on a seed, ready for its first step; KEPT, or why it cannot be tracked."""
     for a in range(3):
         scratch.position[g, a] = seeds[s, a]
     if not _inside(table, scratch.position, g):
         return SEED_NO_DIRECTION
-    cell = _locate(table, scratch, g)
+    _arrive(table, scratch, g)
     by_tissue = rule.kind == BY_CMC or rule.kind == BY_ACT
-    if not by_tissue and _state(table, rule, scratch, g, cell, scratch.key[g], 0) != GOING:
+    if not by_tissue and _state(rule, scratch, g, scratch.key[g], 0) != GOING:
         return SEED_STOPPED
-    _gather(table, scratch, g, cell)
     heading = 0
     if steps.method == EUDX:
         if not _first_peak(table, scratch, g):
@@ -627,7 +608,7 @@ def _start(
         if heading == 0:
             return SEED_NO_DIRECTION
     scratch.half[g], scratch.last[g], scratch.trials[g], scratch.draw[g] = 0, 0, 0, 0
-    scratch.cell[g], scratch.heading[g] = cell, heading
+    scratch.heading[g] = heading
     for half in range(2):
         scratch.headings[g, half, 0] = heading
         for a in range(3):
@@ -653,8 +634,9 @@ def _turn_back(table: Any, steps: Any, scratch: Any, g: Any) -> None:
         else:
             scratch.going[g, a] = -scratch.going[g, a]
         scratch.position[g, a] = scratch.course[g, 0, 0, a]
-    scratch.cell[g] = -1
-    _arrive(table, steps, scratch, g, _locate(table, scratch, g))
+    _arrive(table, scratch, g)
+    if steps.method != EUDX:
+        _fetch(table, scratch, g, scratch.heading[g])
 
 
 @njit(cache=True, nogil=True, _nrt=False)

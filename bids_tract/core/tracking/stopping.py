@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bids_tract.core.tracking import kernels
-from bids_tract.core.tracking.field import Box
 from bids_tract.core.types import Bool, Float32, Float64, Tissue
 
 
@@ -65,7 +63,9 @@ class TissueStop:
 StopRule: TypeAlias = MapStop | MaskStop | TissueStop
 
 
-def kernel_rule(rule: StopRule, box: Box, step_mm: float, voxel_sizes: Float64) -> kernels.Rule:
+def kernel_rule(
+    rule: StopRule, step_mm: float, voxel_sizes: Float64
+) -> tuple[kernels.Rule, tuple[Float32, Float32]]:
     """A rule as the kernels take it.
 
     The background is no end region, other than in DIPY's ``CmcStoppingCriterion.from_pve``: a
@@ -74,24 +74,24 @@ def kernel_rule(rule: StopRule, box: Box, step_mm: float, voxel_sizes: Float64) 
     Parameters
     ----------
     rule : StopRule
-        Maps have the image's shape.
-    box : Box
-        The part of the image that is tracked in.
     step_mm : float
     voxel_sizes : (3,) float64 array
         In mm.
 
+    Returns
+    -------
+    rule : kernels.Rule
+    maps : two (X, Y, Z) float32 arrays
+        What it reads: map, mask or grey matter; and CSF.
+
     """
-
-    def flat(values: NDArray[np.generic]) -> Float32:
-        return box.padded(values).astype(np.float32)
-
-    nothing = np.zeros(1, np.float32)
     if isinstance(rule, MapStop):
-        return kernels.Rule(kernels.BY_MAP, flat(rule.values), nothing, float(rule.threshold), 0.0)
+        maps = rule.values.astype(np.float32), np.zeros_like(rule.values, np.float32)
+        return kernels.Rule(kernels.BY_MAP, float(rule.threshold), 0.0), maps
     if isinstance(rule, MaskStop):
-        return kernels.Rule(kernels.BY_MASK, flat(rule.mask), nothing, 0.5, 0.0)
+        maps = rule.mask.astype(np.float32), np.zeros(rule.mask.shape, np.float32)
+        return kernels.Rule(kernels.BY_MASK, 0.5, 0.0), maps
     kind = kernels.BY_CMC if rule.rule == "cmc" else kernels.BY_ACT
     # Girard's criterion is stated for steps of a voxel; shorter ones stop as often per mm.
     power = step_mm / float(np.mean(voxel_sizes))
-    return kernels.Rule(kind, flat(rule.tissue.gm), flat(rule.tissue.csf), 0.0, power)
+    return kernels.Rule(kind, 0.0, power), (rule.tissue.gm, rule.tissue.csf)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_tract.core.tracking import kernels
-from bids_tract.core.tracking.field import Box, box_of, make_table
+from bids_tract.core.tracking.field import box_of, make_table
 from bids_tract.core.tracking.outcome import Block, Fate
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.rng import Stream, bits
@@ -76,12 +76,15 @@ class Walker:
         peaks: Float32 | None = None,
     ) -> None:
         self.params, self.n_threads = params, n_threads
-        self.box: Box = box_of(field)
-        self.table, directions = make_table(
-            field, self.box, affine, max_angle_deg=params.max_angle_deg, peaks=peaks
-        )
         voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)
-        self.rule = kernel_rule(rule, self.box, params.step_mm, voxel_sizes)
+        self.rule, maps = kernel_rule(rule, params.step_mm, voxel_sizes)
+        self.box = box_of(field)
+        self.table, directions = make_table(
+            field, self.box, affine,
+            max_angle_deg=params.max_angle_deg, rule_maps=maps, peaks=peaks,
+            # A maximum is to be found exactly; a draw does not mind rounding.
+            dtype=np.uint8 if params.method in ("prob", "pft") else np.float32,
+        )  # fmt: skip
         self.steps = _steps(params, directions, voxel_sizes)
 
     def walk(self, seeds: Float64, first: int) -> Block:
@@ -184,14 +187,16 @@ def _scratch(steps: kernels.Steps, particles: int, table: kernels.Table) -> kern
     whole = np.zeros((10, LANES), np.int64)
     return kernels.Scratch(
         position=np.zeros((LANES, 3)), going=np.zeros((LANES, 3)),
-        corners=np.zeros((LANES, 8), np.int64), weights=np.zeros((LANES, 8)),
+        corners=np.zeros((LANES, 8), np.int64), highest=np.zeros((LANES, 8), np.float32),
+        first=np.zeros((LANES, 8), np.float32), second=np.zeros((LANES, 8), np.float32),
+        weights=np.zeros((LANES, 8)),
         course=np.zeros((LANES, 2, steps.max_steps + 3, 3)),
         headings=np.zeros((LANES, 2, steps.max_steps + 3), np.int32),
         seed=whole[0] - 1, key=np.zeros(LANES, np.uint64), draw=whole[1], half=whole[2],
         last=whole[3], forth=whole[4], forth_state=whole[5], back_state=whole[6],
-        heading=whole[7], cell=whole[8], trials=whole[9],
+        heading=whole[7], cell=whole[8] - 1, trials=whole[9],
         cone=np.zeros(3, np.float32), weights32=np.zeros(8, np.float32),
-        odf=np.zeros(n_directions, np.float32), sums=np.zeros(n_directions, np.float32),
+        odf=np.zeros(n_directions, np.float32), parts=np.zeros(n_directions, np.float32),
         paths=np.zeros((2, particles, far, 3)), turns=np.zeros((2, particles, far), np.int32),
         lengths=np.zeros((2, particles), np.int64), states=np.zeros((2, particles), np.int64),
         loads=np.zeros((2, particles)),

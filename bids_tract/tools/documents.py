@@ -1,0 +1,223 @@
+"""The pages of ``docs/`` that are made from the code: the outputs and the settings.
+
+``python -m bids_tract.tools.documents docs`` writes them; a test fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from bids_tract.core.tracking.outcome import MEANING_OF_END, MEANING_OF_FATE, Fate
+from bids_tract.files.atomic import replacing
+from bids_tract.names import KINDS, Kind, output_path
+from bids_tract.settings import PRESETS, SECTIONS, Values, option_name
+
+_MADE = "<!-- Made from the code by `python -m bids_tract.tools.documents docs`. -->\n\n"
+
+# --- Outputs -----------------------------------------------------------------------------------
+
+_SCAN = {"sub": "01", "ses": "1", "dir": "AP"}
+_RUN = {"track": "prob", "desc": "csd"}  # of the tractogram that stands for all
+# Kinds that have a name and no stage yet.
+_NOT_YET = ("preproc_dwi",)
+
+_OUTPUTS = """\
+# What a run leaves behind
+
+    <output_dir>/
+      dataset_description.json    a BIDS derivative: made by which version, from which datasets
+      README.md  .bidsignore
+      logs/<date and time>-<id>/  run.log, settings.toml (all settings as used), plan.json,
+                                  status.json (each scan: complete, or why not), CITATION.md,
+                                  and a crash file for each stage that failed
+      sub-*/[ses-*/]dwi/          maps, masks and tractograms, each with a JSON file beside it
+
+Every name starts with all entities of the scan except `desc`, so that two scans never write to
+one name. Nothing half-written carries a final name: files are written beside their place and
+renamed.
+
+## Files of a scan
+
+For a scan `{scan}` in `sub-01/ses-1/dwi/`:
+
+{files}
+
+- The brain mask, the tensor maps and the seed mask are always made.
+- The tissue maps are made when something needs them: `--tracking pft`, `--stopping cmc` or `act`,
+  `--seeding interface`, or the map `wm`.
+- The stop mask is made when a tracking method stops by a map or a mask.
+- `model-csa` is made for `--model csa`, or where seeds or stops use the map `gfa`; `model-csd`
+  for `--model csd`.
+- There is a tractogram for each method (`track-det`, `track-prob`, `track-pft`) and each model
+  (`desc-csa`, `desc-csd`) asked for, in each `--format`.
+
+Directions and spherical harmonics are in image axes, the latter in DIPY's legacy `descoteaux07`
+basis; colours and tractograms are in RAS+ (points in mm). The maps of the models are zero outside
+the brain mask.
+
+## The JSON files
+
+Each says what its file is (`Description`), what it was made from (`Sources`, as BIDS URIs), with
+which versions (`SoftwareVersions`), what the user should know (`Notes`), and a `Digest` of all
+that the file depends on: contents of the inputs, settings, program version. When a later run
+comes to the same digest, the file is reused; otherwise it is made again, and the log says so.
+
+Maps have the keys of BEP016 (`Model`, `OrientationEncoding`, `ResponseFunction`,
+`SkullStripped`), tractograms those of BEP046 (`StreamlineSeeding`, `StreamlinePropagation`,
+`StreamlineTermination`, `StreamlineAcceptanceCriteria`, `StreamlineReconstructionDensity`). Both
+proposals are open, and BIDS validators do not know their files yet: `.bidsignore` names them.
+
+A tractogram's file also has `Counts`: `Attempts` = `Kept` + all `Rejected`, the latter by what
+became of the seed:
+
+{fates}
+
+and `Ends`, two for each streamline kept, by why it goes no further:
+
+{ends}
+"""
+
+
+def outputs_page() -> str:
+    """``docs/outputs.md``: every file that a run writes."""
+    return _MADE + _OUTPUTS.format(
+        scan="_".join(f"{key}-{label}" for key, label in _SCAN.items()) + "_dwi.nii.gz",
+        files=_table(
+            ("file", "what it is"),
+            (_output_row(kind) for kind in KINDS.values() if kind.key not in _NOT_YET),
+        ),
+        fates=_table(
+            ("`Rejected`", "meaning"),
+            ((f"`{f.name}`", text) for f, text in MEANING_OF_FATE.items() if f is not Fate.KEPT),
+        ),
+        ends=_table(
+            ("`Ends`", "meaning"),
+            ((f"`{end.name}`", text) for end, text in MEANING_OF_END.items()),
+        ),
+    )
+
+
+def _output_row(kind: Kind) -> tuple[str, str]:
+    given = {key: _RUN[key] for key in kind.given}
+    usual, *others = kind.extensions
+    name = output_path(kind.key, _SCAN, usual, **given).name
+    also = f" (or {', '.join(f'`{extension}`' for extension in others)})" if others else ""
+    return f"`{name}`{also}", kind.description
+
+
+# --- Settings ----------------------------------------------------------------------------------
+
+_SETTINGS = """\
+# Settings
+
+Every option of `bids_tract` stands either on the command line or in a TOML file that is given
+with `--config-file`. The tables of the file are the sections below, the keys the long option
+names without dashes:
+
+```toml
+[model]
+model = ["csd"]
+
+[seeding]
+seeds = 8
+seed-threshold = "25%"
+
+[tracking]
+tracking = ["det", "prob"]
+step = 0.5
+```
+
+The command line wins over the file, the file over a preset (`--preset`), the preset over the
+defaults. Each run writes all settings that it used to `logs/<run>/settings.toml` in its output
+folder; given with `--config-file`, that file repeats the run.
+
+"""
+
+
+def settings_page() -> str:
+    """``docs/settings.md``: every option with its default, values and help."""
+    sections = "\n".join(_section(name, cls) for name, cls in SECTIONS.items())
+    presets = "\n".join(_preset(name, values) for name, values in PRESETS.items())
+    return f"{_MADE}{_SETTINGS}{sections}\n## Presets\n\n{presets}"
+
+
+def _section(name: str, cls: type) -> str:
+    heading = f"## {name}\n\n{(cls.__doc__ or '').strip()}\n\n"
+    columns = ("option", "default", "values", "what it does")
+    return heading + _table(columns, (_option_row(setting) for setting in fields(cls))) + "\n"
+
+
+def _option_row(setting: Field[Any]) -> tuple[str, str, str, str]:
+    spellings = [f"--{option_name(setting)}", *setting.metadata["aliases"]]
+    default = "" if setting.default in (None, False, ()) else f"`{_plain(setting.default)}`"
+    text = setting.metadata["help"].replace("%%", "%")
+    if not setting.metadata["toml"]:
+        text += " (command line only)"
+    return ", ".join(f"`{one}`" for one in spellings), default, _values(setting), text
+
+
+def _values(setting: Field[Any]) -> str:
+    """What values an option takes, in words."""
+    meta = setting.metadata
+    if setting.default is False:
+        return "none: a switch"
+    if meta["choices"]:
+        words = ", ".join(f"`{choice}`" for choice in meta["choices"])
+    elif meta["metavar"]:
+        words = f"`{meta['metavar']}`"
+    else:
+        words = "a number"
+    bounds = [
+        f"{word} {_plain(meta[key])}"
+        for key, word in (("above", "above"), ("low", "from"), ("high", "up to"))
+        if meta[key] is not None
+    ]
+    words += f", {' '.join(bounds)}" if bounds else ""
+    words += f" {meta['unit']}" if meta["unit"] else ""
+    return words + ("; one or more" if meta["many"] else "")
+
+
+def _preset(name: str, values: Values) -> str:
+    said = [
+        f"--{option_name(setting)} {_plain(values[section][setting.name])}"
+        for section, cls in SECTIONS.items()
+        for setting in fields(cls)
+        if setting.name in values.get(section, {})
+    ]
+    return f"`--preset {name}` stands for\n\n" + "".join(f"    {one}\n" for one in said)
+
+
+def _plain(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+# --- Both --------------------------------------------------------------------------------------
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "outputs.md": outputs_page,
+    "settings.md": settings_page,
+}
+
+
+def main(folder: Path) -> None:
+    """Write the pages into a folder."""
+    for name, page in PAGES.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
