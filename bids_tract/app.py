@@ -140,7 +140,7 @@ class _Run:
 
     def _compute(self, plan: Plan, missing: dict[str, MissingInputError]) -> int:
         from bids_tract.plan import is_done
-        from bids_tract.workflow.graph import job_scratch, node_name
+        from bids_tract.workflow.graph import job_scratch, node_name, workflow_name
         from bids_tract.workflow.saved import read_failure, recorded_digest
 
         self._open_output(plan)
@@ -167,7 +167,9 @@ class _Run:
             if is_done(job, recorded_digest):
                 status[job.label] = {"Status": "complete"}
                 shutil.rmtree(scratch, ignore_errors=True)
-                shutil.rmtree(scratch.parent.parent / node_name(job.label), ignore_errors=True)
+                shutil.rmtree(
+                    self.work_dir / workflow_name() / node_name(job.label), ignore_errors=True
+                )
                 continue
             told = read_failure(scratch)
             if told is None:
@@ -217,6 +219,7 @@ class _Run:
 
     def _run_workflow(self, plan: Plan) -> str | None:
         """Run what the plan leaves to do; what went wrong with the run as a whole, if anything."""
+        from bids_tract.workflow.compiled import ensure_compiled
         from bids_tract.workflow.execute import configure_nipype, execute, read_plugin
         from bids_tract.workflow.graph import build_workflow, draw
 
@@ -238,8 +241,9 @@ class _Run:
         if self.settings.run.write_graph:
             LOGGER.info("the workflow is drawn in %s", draw(workflow, self.log_dir))
         plugin = read_plugin(asked.use_plugin) if asked.use_plugin else None
+        ensure_compiled()
         LOGGER.info(
-            "scans to do: %d; CPUs: %d; threads for tracking: %d; memory: %.1f GB",
+            "scans to do: %d; CPUs: %d; threads of one process: %d; memory: %.1f GB",
             n_jobs, nprocs, threads, mem_gb,
         )  # fmt: skip
         try:

@@ -121,6 +121,7 @@ ALGORITHMS = {
     "det": ("deterministic", "the maximum of the ODF within the largest turn"),
     "prob": ("probabilistic", "a draw from the ODF within the largest turn"),
     "pft": ("particle filtering", "doi:10.1016/j.neuroimage.2014.04.074"),
+    "eudx": ("peak-following", "the weighted mean of the nearest peaks of the voxels around"),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import tempfile
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
@@ -145,4 +146,21 @@ def prepare_environment(
             ) from error
         notes.append(f"the home folder {home} cannot be written; using {made}")
         environ["HOME"] = str(made)
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ["HOME"], ".cache"))
+    given = environ.get("NUMBA_CACHE_DIR")
+    places = [*([Path(given)] if given else []), cache / "bids_tract" / "kernels"]
+    usable = next((place for place in places if _can_write(place)), scratch / "kernels")
+    if given and usable != Path(given):
+        notes.append(f"NUMBA_CACHE_DIR={given} cannot be written; using {usable}")
+    environ["NUMBA_CACHE_DIR"] = str(usable)
     return notes
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made when it is absent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -20,7 +20,7 @@ from bids_tract.core.tracking.params import TrackParams
 from bids_tract.dataset import Dataset, Scan
 from bids_tract.errors import MissingInputError
 from bids_tract.names import output_path
-from bids_tract.settings import SCALAR_MAPS, Settings
+from bids_tract.settings import SCALAR_MAPS, Settings, TrackingName
 
 Fingerprint = Callable[[Path], str]
 """File -> digest of its content."""
@@ -161,7 +161,7 @@ class Plan:
         }
 
 
-def track_params(settings: Settings, method: Literal["det", "prob", "pft"]) -> TrackParams:
+def track_params(settings: Settings, method: TrackingName) -> TrackParams:
     """Resolve the settings of one tracking run."""
     tracking, pft, seeding = settings.tracking, settings.pft, settings.seeding
     return TrackParams(
@@ -350,7 +350,7 @@ class _Planner:
             ]
         self.add("masks", outputs, *parts)
 
-    def track(self, method: Literal["det", "prob", "pft"], model: str) -> None:
+    def track(self, method: TrackingName, model: str) -> None:
         seeding = self.settings.seeding
         rule = tissue_rule(self.settings, method)
         params = asdict(track_params(self.settings, method))
@@ -378,8 +378,9 @@ def _memory_gb(scan: Scan) -> float:
     x, y, z, n = scan.shape
     voxels = x * y * z
     series = 3 * 4 * voxels * n  # as read, as cleaned, and a slab's working copies
-    # Amplitudes on 362 directions in float64; the head fills about 60 % of the box.
-    odf = 0.6 * 8 * 362 * voxels
+    # Amplitudes on 368 directions in float32, beside the coefficients; the brain fills at most
+    # half of the image.
+    odf = 0.5 * 4 * (368 + 45) * voxels
     return 0.5 + max(series, odf) / 1e9
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -66,7 +66,6 @@ __all__ = [
     "parse_value",
     "read_toml",
     "to_table",
-    "with_resources",
 ]
 
 SECTIONS: dict[str, type] = {
@@ -119,8 +118,8 @@ class Settings:
 Values: TypeAlias = dict[str, dict[str, Any]]
 """Section -> field -> parsed value, for what was said only."""
 
-# What DIPY's introductory tracking example uses: CSA of order 6, GFA above 0.25, eight seeds a
-# voxel, steps of 0.5 mm, then CSD with a cone of 30 degrees; DIPY's own length limits.
+# What DIPY's introductory tracking example uses: CSA of order 6 and its peaks, GFA above 0.25,
+# eight seeds a voxel, steps of 0.5 mm, then CSD with a cone of 30 degrees; DIPY's length limits.
 PRESETS: dict[str, Values] = {
     "dipy-basic": {
         "model": {"model": ("csa", "csd"), "sh_order": 6},
@@ -128,7 +127,7 @@ PRESETS: dict[str, Values] = {
             "seeding": "grid", "seeds": 8, "seed_mask": "gfa", "seed_threshold": Threshold(0.25),
         },
         "tracking": {
-            "tracking": ("det", "prob"), "step_mm": 0.5, "max_angle_deg": 30.0,
+            "tracking": ("eudx", "prob"), "step_mm": 0.5, "max_angle_deg": 30.0,
             "min_length_mm": 2.0, "max_length_mm": 500.0, "pmf_threshold": 0.1,
         },
         "stopping": {
@@ -219,15 +218,3 @@ def to_table(settings: Settings) -> dict[str, dict[str, Any]]:
         if setting.metadata["toml"] and value is not None and value != ():
             tables.setdefault(section, {})[option_name(setting)] = plain(setting, value)
     return tables
-
-
-def with_resources(
-    settings: Settings, *, nprocs: int, omp_nthreads: int, mem_gb: float
-) -> Settings:
-    """The same settings with the machine's limits filled in."""
-    return replace(
-        settings,
-        resources=replace(
-            settings.resources, nprocs=nprocs, omp_nthreads=omp_nthreads, mem_gb=mem_gb
-        ),
-    )

@@ -22,7 +22,7 @@ from bids_tract.settings.values import (
 )
 
 ModelName: TypeAlias = Literal["csa", "csd"]
-TrackingName: TypeAlias = Literal["det", "prob", "pft"]
+TrackingName: TypeAlias = Literal["det", "prob", "pft", "eudx"]
 SeedingName: TypeAlias = Literal["grid", "random", "total", "interface"]
 StoppingName: TypeAlias = Literal["threshold", "mask", "cmc", "act"]
 FormatName: TypeAlias = Literal["trx", "trk", "tck"]
@@ -196,8 +196,8 @@ class TrackingSettings:
     tracking: tuple[TrackingName, ...] = option(
         ("prob",),
         as_text,
-        "deterministic, probabilistic, particle filtering",
-        choices=("det", "prob", "pft"),
+        "deterministic, probabilistic, particle filtering, peak-following",
+        choices=("det", "prob", "pft", "eudx"),
         many=True,
     )
     step_mm: float = option(

@@ -76,13 +76,14 @@ def job_workflow(job: Job, scratch: Path, n_threads: int) -> engine.Workflow:
     for name in stages_to_run(job):
         if name.startswith("track-"):
             _, method, model = name.split("-")
-            interface = Track(method=method, model=model, n_threads=n_threads)
+            interface = Track(method=method, model=model)
             after: tuple[str, ...] = ("masks", "anatomy", model)
         else:
             interface, after = INTERFACES[name](), AFTER[name]
         interface.inputs.job = job
         interface.inputs.scratch = str(scratch)
-        threads = n_threads if name.startswith("track-") else 1
+        threads = n_threads if name.startswith("track-") or name in ("csa", "csd") else 1
+        interface.inputs.n_threads = threads
         # What is reused was decided by content; nipype's own cache knows nothing of our outputs.
         node = StageNode(
             interface, name=node_name(name), mem_gb=job.mem_gb, n_procs=threads, overwrite=True
@@ -93,6 +94,11 @@ def job_workflow(job: Job, scratch: Path, n_threads: int) -> engine.Workflow:
                 workflow.connect(nodes[earlier], "done", node, earlier)
         nodes[name] = node
     return workflow
+
+
+def workflow_name() -> str:
+    """The name of the whole workflow, and of nipype's folder in the work folder."""
+    return "bids_tract_" + __version__.replace(".", "_").replace("+", "_")
 
 
 def build_workflow(plan: Plan, work_dir: Path, n_threads: int) -> engine.Workflow | None:
@@ -109,8 +115,7 @@ def build_workflow(plan: Plan, work_dir: Path, n_threads: int) -> engine.Workflo
         Threads of one tracking process.
 
     """
-    name = "bids_tract_" + __version__.replace(".", "_").replace("+", "_")
-    workflow = engine.Workflow(name=name, base_dir=str(work_dir))
+    workflow = engine.Workflow(name=workflow_name(), base_dir=str(work_dir))
     jobs = [job for job in plan.jobs if not job.reuse]
     if not jobs:
         return None

@@ -35,6 +35,7 @@ class StageInputs(BaseInterfaceInputSpec):
     """What every stage takes."""
 
     job = traits.Instance(Job, mandatory=True, desc="the job that the stage belongs to")
+    n_threads = traits.Int(1, usedefault=True, desc="threads of this process")
     scratch = traits.Str(mandatory=True, desc="the job's folder for intermediate files")
     prepare = traits.Str(desc="wait for this stage")
     anatomy = traits.Str(desc="wait for this stage")

@@ -53,11 +53,13 @@ def _shell_data(
     return chosen, gradients.select(volumes), shell, order, [*notes, *order_notes]
 
 
-def _peaks(field: SHField, mask: Bool, bounds: tuple[float, float], progress: Progress) -> Float32:
+def _peaks(
+    field: SHField, mask: Bool, bounds: tuple[float, float], progress: Progress, threads: int
+) -> Float32:
     threshold, separation = bounds
     return find_peaks(
         field, mask, relative_threshold=threshold, min_separation_deg=separation,
-        progress=progress.advance,
+        progress=progress.advance, n_threads=threads,
     )  # fmt: skip
 
 
@@ -102,13 +104,15 @@ class Csa(StageInterface):
         """Do the work."""
         mask, grid = _mask_and_grid(job)
         data, gradients, shell, order, notes = _shell_data(job, scratch, "csa")
-        field, gfa = fit_csa(data, gradients, mask, order)
+        threads = self.inputs.n_threads
+        with Progress(f"{job.label}: csa", int(mask.sum()), "voxels") as progress:
+            field, gfa = fit_csa(data, gradients, mask, order, progress.advance, threads)
         LOGGER.info(
             "%s: csa: order %d on b=%.0f, %s voxels; GFA %.2f in the median",
             job.label, order, shell.b, f"{mask.sum():,}", np.median(gfa[mask]),
         )  # fmt: skip
         with Progress(f"{job.label}: csa peaks", int(mask.sum()), "voxels") as progress:
-            peaks = _peaks(field, mask, CSA_PEAKS, progress)
+            peaks = _peaks(field, mask, CSA_PEAKS, progress, threads)
         fit = {
             "Model": {
                 "Description": "Constant solid angle ODF",
@@ -143,7 +147,7 @@ class Csd(StageInterface):
         with Progress(f"{job.label}: csd", int(mask.sum()), "voxels") as progress:
             field, n_failed = fit_csd(
                 data, gradients, mask, order, response.evals, response.s0,
-                progress=progress.advance,
+                progress=progress.advance, n_threads=self.inputs.n_threads,
             )  # fmt: skip
             seconds = progress.seconds
         if n_failed:
@@ -156,7 +160,7 @@ class Csd(StageInterface):
         for note in response_notes:
             LOGGER.warning("%s: csd: %s", job.label, note)
         with Progress(f"{job.label}: csd peaks", int(mask.sum()), "voxels") as progress:
-            peaks = _peaks(field, mask, CSD_PEAKS, progress)
+            peaks = _peaks(field, mask, CSD_PEAKS, progress, self.inputs.n_threads)
         fit = {
             "Model": {
                 "Description": "Constrained spherical deconvolution",

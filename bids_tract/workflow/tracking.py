@@ -134,9 +134,8 @@ def _stop_rule(
 
 
 class _TrackInputs(StageInputs):
-    method = traits.Enum("det", "prob", "pft", mandatory=True, desc="how to track")
+    method = traits.Enum("det", "prob", "pft", "eudx", mandatory=True, desc="how to track")
     model = traits.Enum("csa", "csd", mandatory=True, desc="which field to follow")
-    n_threads = traits.Int(1, usedefault=True, desc="threads of this process")
 
 
 class Track(StageInterface):
@@ -164,7 +163,11 @@ class Track(StageInterface):
             seeds=asked.seeds, select=params.select, run_seed=params.random_seed,
         )  # fmt: skip
         field = SHField(read_map(field_path, grid, ndim=4))
-        walker = Walker(field, rule, params, grid.affine, self.inputs.n_threads)
+        peaks_path = job.output(model, f"{model}_peaks")
+        walker = Walker(
+            field, rule, params, grid.affine, self.inputs.n_threads,
+            peaks=read_map(peaks_path, grid, ndim=4) if method == "eudx" else None,
+        )  # fmt: skip
         trx = scratch / f"{self.stage_name}.trx"
         counts, seconds = self._run(job, walker, seeds, trx, grid)
         self._write(job, trx)

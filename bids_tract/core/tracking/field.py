@@ -183,10 +183,11 @@ def make_table(
     filled = np.any(coeffs, axis=-1)
     number = np.zeros(box.shape, np.float32)  # whole numbers up to 16 million are exact
     number[filled] = np.arange(1, filled.sum() + 1)
-    rows = _aligned_zeros(int(filled.sum()) + 1, n_directions, dtype)
-    highest_of_row = np.zeros(len(rows), np.float32)
-    voxels = np.nonzero(filled)
-    for start in range(0, len(voxels[0]), _SLAB):
+    voxels = np.nonzero(filled) if peaks is None else ()  # who follows peaks reads no amplitudes
+    n_rows = len(voxels[0]) if voxels else 0
+    rows = _aligned_zeros(n_rows + 1, n_directions, dtype)
+    highest_of_row = np.zeros(int(filled.sum()) + 1, np.float32)
+    for start in range(0, n_rows, _SLAB):
         part = tuple(v[start : start + _SLAB] for v in voxels)
         amplitudes = np.maximum(coeffs[part] @ basis, 0.0)
         here = slice(1 + start, 1 + start + len(amplitudes))

@@ -285,7 +285,7 @@ def lane_equal(typing_context: Any, odf: Any, place: Any, value: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, values: Any, index: Any) -> Any:  # noqa: ARG001
+def prefetch(typing_context: Any, values: Any, index: Any) -> Any:
     """Ask for the cache line of ``values[index]``, without waiting for it."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
