@@ -14,10 +14,6 @@ from dipy.reconst.shm import CsaOdfModel, sh_to_sf
 from dipy.tracking.stopping_criterion import BinaryStoppingCriterion, CmcStoppingCriterion
 from dipy.tracking.tracker import deterministic_tracking, pft_tracking, probabilistic_tracking
 
-from bids_tract.core.gradients import to_dipy
-from bids_tract.core.models.csa import SMOOTH
-from bids_tract.core.models.peaks import CSA_PEAKS
-from bids_tract.core.types import Bool, Float64
 from benchmarks.measure import Outcome, Work
 from benchmarks.ours import (
     BACK_MM,
@@ -29,6 +25,10 @@ from benchmarks.ours import (
     STEP_MM,
 )
 from benchmarks.simulate import PMF_THRESHOLD, Scene, load
+from bids_tract.core.gradients import to_dipy
+from bids_tract.core.models.csa import SMOOTH
+from bids_tract.core.models.peaks import CSA_PEAKS
+from bids_tract.core.types import Bool, Float64
 
 # DIPY's random state is the whole part of (2x + 3y + 5z) times this, in voxels: large, so that
 # jittered seeds have states of their own; small enough for 32 bits.
@@ -88,10 +88,16 @@ def tracking(
     )
     return lambda: _consume(
         pft_tracking(
-            seeds, cmc, scene.affine, **shared, max_cross=1, return_all=False,
-            pft_back_tracking_dist=BACK_MM, pft_front_tracking_dist=FRONT_MM,
+            seeds,
+            cmc,
+            scene.affine,
+            **shared,
+            max_cross=1,
+            return_all=False,
+            pft_back_tracking_dist=BACK_MM,
+            pft_front_tracking_dist=FRONT_MM,
             particle_count=PARTICLES,
-        )  # fmt: skip
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Our stages, as the workflow calls them. Each function prepares and warms up; its result works."""
+"""Our stages, as the workflow calls them: each function prepares and warms up, then gives work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.measure import Outcome, Work
+from benchmarks.simulate import PMF_THRESHOLD, Scene, load
 from bids_tract.core.models.csa import fit_csa
 from bids_tract.core.models.csd import fit_csd
 from bids_tract.core.models.peaks import CSA_PEAKS, CSD_PEAKS, find_peaks
@@ -20,8 +22,6 @@ from bids_tract.core.tracking.walk import Walker, track
 from bids_tract.core.types import Bool, SHField
 from bids_tract.files.grids import Grid
 from bids_tract.files.tractograms.trx import TrxWriter
-from benchmarks.measure import Outcome, Work
-from benchmarks.simulate import PMF_THRESHOLD, Scene, load
 
 STEP_MM = {"det": 1.0, "prob": 1.0, "pft": 0.5}
 MAX_ANGLE_DEG = 30.0

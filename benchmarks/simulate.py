@@ -6,6 +6,7 @@ Run in a process of its own, so that what it takes of memory is nobody's.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,7 @@ def _zonal(scene: Scene) -> Float64:
     harmonics, m, _ = real_sh_tournier(scene.facts["order"], theta, phi, legacy=False)
     zonal: Float64 = np.linalg.lstsq(harmonics[:, m == 0], signal, rcond=None)[0]
     return zonal
+
+
+if __name__ == "__main__":
+    build(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)

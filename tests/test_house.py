@@ -24,7 +24,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 README = (ROOT / "README.md").read_text()
 
-# Tests of no single module: of the repository, of several modules together, of real data.
+# Tests of no single module: of the repository, of several modules together, of real data. (Whole
+# runs are in e2e/, comparisons with other programs in test_against_*.py.)
 OF_NO_MODULE = {
     "test_house.py",
     "files/test_real_data.py",
@@ -43,7 +44,7 @@ def mirrored(test: Path) -> Path:
 )
 def test_each_test_file_stands_where_its_module_does(test):
     name = test.relative_to(TESTS).as_posix()
-    if name in OF_NO_MODULE or name.startswith("e2e/"):
+    if name in OF_NO_MODULE or name.startswith("e2e/") or "/test_against_" in name:
         return
     module = mirrored(test)
     assert module.with_suffix(".py").is_file() or (module / "__init__.py").is_file()

@@ -9,12 +9,19 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bids_tract.core.tracking.outcome import MEANING_OF_END, MEANING_OF_FATE, Fate
 from bids_tract.files.atomic import replacing
 from bids_tract.names import KINDS, Kind, output_path
-from bids_tract.settings import PRESETS, SECTIONS, Values, option_name
+from bids_tract.settings import (
+    PRESETS,
+    SECTIONS,
+    ModelName,
+    TrackingName,
+    Values,
+    option_name,
+)
 
 _MADE = "<!-- Made from the code by `python -m bids_tract.tools.documents docs`. -->\n\n"
 
@@ -52,8 +59,8 @@ For a scan `{scan}` in `sub-01/ses-1/dwi/`:
 - The stop mask is made when a tracking method stops by a map or a mask.
 - `model-csa` is made for `--model csa`, or where seeds or stops use the map `gfa`; `model-csd`
   for `--model csd`.
-- There is a tractogram for each method (`track-det`, `track-prob`, `track-pft`) and each model
-  (`desc-csa`, `desc-csd`) asked for, in each `--format`.
+- There is a tractogram for each method asked for (`track-{methods}`)
+  and each model (`desc-{models}`), in each `--format`.
 
 Directions and spherical harmonics are in image axes, the latter in DIPY's legacy `descoteaux07`
 basis; colours and tractograms are in RAS+ (points in mm). The maps of the models are zero outside
@@ -85,6 +92,8 @@ and `Ends`, two for each streamline kept, by why it goes no further:
 def outputs_page() -> str:
     """``docs/outputs.md``: every file that a run writes."""
     return _MADE + _OUTPUTS.format(
+        methods="`, `track-".join(get_args(TrackingName)),
+        models="`, `desc-".join(get_args(ModelName)),
         scan="_".join(f"{key}-{label}" for key, label in _SCAN.items()) + "_dwi.nii.gz",
         files=_table(
             ("file", "what it is"),

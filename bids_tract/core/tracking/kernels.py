@@ -48,6 +48,8 @@ REASON_OF = np.array(
 MAX_TRIALS = 20
 # Peaks in fewer than half of the surrounding voxels (by weight) are not followed (EuDX).
 MIN_PEAK_WEIGHT = 0.5
+# Amplitudes below this are zero, and never followed.
+TINY = 1e-30
 # Weights of particles below this are nothing.
 NO_WEIGHT = 1e-16
 
@@ -268,8 +270,7 @@ def _bound(table: Any, scratch: Any, g: Any, share: Any) -> Any:
         part = weight * scratch.highest[g, n]
         highest += part
         scratch.weights32[n] = part * np.float32(1 / 255) if table.scaled else weight
-    # Zero is never followed, whatever the share.
-    return max(np.float32(share) * highest, np.float32(1e-30))
+    return max(np.float32(share) * highest, np.float32(TINY))
 
 
 @njit(cache=True, nogil=True, _nrt=False, forceinline=True)
@@ -343,19 +344,45 @@ def _next_heading(
     first, last = table.first_patch[v], table.first_patch[v + 1]
     bound = _bound(table, scratch, g, steps.pmf_threshold)
     cos_max = np.float32(steps.cos_max)
-    if steps.method == DET:
-        found = _highest(table, scratch, g, first, last, cos_max, bound)
-    else:
-        found = _drawn(table, scratch, g, first, last, cos_max, bound, _uniform(key, draw))
+    u = 0.0 if steps.method == DET else _uniform(key, draw)
+    found = -1
+    for _ in range(2):
+        if steps.method == DET:
+            found = _highest(table, scratch, g, first, last, cos_max, bound)
+        else:
+            found = _drawn(table, scratch, g, first, last, cos_max, bound, u)
+        if found >= 0:
+            break
+        # The bound was a little high: the maximum of the interpolated ODF is less than the
+        # interpolated maxima. It is looked for only here, where it may decide.
+        bound = _exact_bound(table, scratch, g, steps.pmf_threshold)
     return 0 if found < 0 else _turned(table, heading, found)
+
+
+@njit(cache=True, nogil=True, _nrt=False, forceinline=True)
+def _all_patches(table: Any) -> Any:
+    """Where the list of all patches begins and ends: it comes last."""
+    return np.int64(table.first_patch[-2]), np.int64(table.first_patch[-1])
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def _exact_bound(table: Any, scratch: Any, g: Any, share: Any) -> Any:
+    """A share of the interpolated ODF's maximum."""
+    first, last = _all_patches(table)
+    tiny = np.float32(TINY)
+    highest = cone_max(
+        table.rows, scratch.corners, 8 * g, scratch.weights32, table.directions,
+        len(scratch.odf), scratch.cone, np.float32(-1.0), tiny, table.patches, first, last,
+        scratch.odf, scratch.parts,
+    )  # fmt: skip
+    return max(np.float32(share) * highest, tiny)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
 def _first_heading(table: Any, scratch: Any, g: Any) -> Any:
     """The highest direction of the whole sphere at the position, 0 if the ODF is empty."""
     bound = _bound(table, scratch, g, 0.0)
-    # The list of all patches comes last.
-    first, last = np.int64(table.first_patch[-2]), np.int64(table.first_patch[-1])
+    first, last = _all_patches(table)
     return _highest(table, scratch, g, first, last, np.float32(-1.0), bound) + 1
 
 
