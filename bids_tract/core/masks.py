@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from dipy.segment.mask import median_otsu
@@ -36,8 +36,8 @@ def slabs(mask: Bool, size: int) -> Iterator[tuple[NDArray[np.intp], ...]]:
         yield tuple(axis[start : start + size] for axis in indices)
 
 
-def sanitise(data: Float32, mask: Bool | None) -> tuple[Float32, list[str]]:
-    """Replace values that no model can use.
+def sanitise(data: Float32, mask: Bool) -> list[str]:
+    """Replace values that no model can use, in place.
 
     Voxels with a value that is not finite become zero in all volumes. Within the mask, signal at
     or below zero becomes a thousandth of the median positive signal; elsewhere negative signal
@@ -46,59 +46,81 @@ def sanitise(data: Float32, mask: Bool | None) -> tuple[Float32, list[str]]:
     Parameters
     ----------
     data : (X, Y, Z, N) float32 array
-    mask : (X, Y, Z) bool array or None
-        None counts every voxel that has a finite value; what is never finite is background.
+        May be a memory map: one plane is looked at at a time, and only voxels that have to be
+        changed are written.
+    mask : (X, Y, Z) bool array
 
     Returns
     -------
-    data : (X, Y, Z, N) float32 array
-    notes : list of str
+    list of str
+        What was changed within the mask, in sentences.
 
     Raises
     ------
     DataError
-        When more than 1 % of the voxels are not finite.
+        When more than 1 % of the voxels of the mask are not finite, or none holds positive
+        signal.
 
     """
-    finite = np.isfinite(data)
-    broken: Bool = np.asarray(~np.all(finite, axis=-1))
-    counted = np.any(finite, axis=-1) if mask is None else mask
-    del finite
-    clean = np.array(data, np.float32)
-    clean[broken] = 0.0
-    notes = []
-    n_broken, n_counted = np.count_nonzero(broken & counted), np.count_nonzero(counted)
-    if n_broken > 0.01 * n_counted or n_counted == 0:
+    lowest, broken = np.empty(mask.shape, np.float32), np.empty(mask.shape, bool)
+    for x, plane in enumerate(data):
+        lowest[x] = plane.min(axis=-1)  # NaN where there is one
+        broken[x] = ~(np.isfinite(lowest[x]) & np.isfinite(plane.max(axis=-1)))
+    n_broken, n_voxels = int(np.count_nonzero(broken & mask)), int(np.count_nonzero(mask))
+    if n_broken > 0.01 * n_voxels or n_voxels == 0:
         raise DataError(
-            f"{n_broken} of {n_counted} voxels hold NaN or infinite values; expected none "
+            f"{n_broken} of {n_voxels} voxels hold NaN or infinite values; expected none "
             "(at most 1 % is set to zero)"
         )
+    for plane, chosen in zip(data, broken, strict=True):
+        plane[chosen] = 0.0
+    low = np.where(mask, broken | (lowest <= 0), ~broken & (lowest < 0))
+    floors = np.zeros(mask.shape, np.float32)
+    if np.any(low & mask):
+        floors[mask] = np.float32(1e-3) * _median_of_positive(data, mask)
+    for plane, chosen, floor in zip(data, low, floors, strict=True):
+        signals = plane[chosen]
+        plane[chosen] = np.where(signals > 0, signals, floor[chosen][:, None])
+    notes = []
     if n_broken:
         notes.append(f"{n_broken} voxels with NaN or infinite values were set to zero.")
-    if mask is None:
-        np.maximum(clean, 0.0, out=clean)
-    else:
-        notes += _lift(clean, mask, broken)
-    return clean, notes
+    n_low = np.count_nonzero(low & mask & ~broken)
+    if n_low > 1e-3 * n_voxels:
+        notes.append(
+            f"{n_low} voxels of the mask ({100 * n_low / n_voxels:.1f} %) hold zero or negative "
+            "signal; it was raised to a small positive value."
+        )
+    return notes
 
 
-def _lift(clean: Float32, mask: Bool, broken: Bool) -> list[str]:
-    """Make the signal within the mask positive, in place."""
-    inside = clean[mask]
-    low = inside <= 0
-    np.maximum(clean, 0.0, out=clean)
-    if not np.any(low):
-        return []
-    if np.all(low):
+def _median_of_positive(data: Float32, mask: Bool) -> np.float32:
+    """The median of the positive values within a mask, without a copy of them.
+
+    Positive floating-point numbers are in the order of their bits: counts of the upper halves of
+    these, then of the lower halves that belong to the middle ones, find it exactly.
+    """
+
+    def bits() -> Iterator[NDArray[np.uint32]]:
+        for plane, inside in zip(data, mask, strict=True):
+            signals = plane[inside]
+            yield signals[signals > 0].view(np.uint32)
+
+    uppers = np.zeros(1 << 16, np.int64)
+    for part in bits():
+        uppers += np.bincount(part >> 16, minlength=1 << 16)
+    below = np.cumsum(uppers) - uppers
+    n_values = int(uppers.sum())
+    if n_values == 0:
         raise DataError("the image holds no positive signal within the mask")
-    clean[mask] = np.where(low, np.float32(1e-3) * np.median(inside[~low]), inside)
-    n_low = np.count_nonzero(low.any(axis=-1) & ~broken[mask])
-    if n_low <= 1e-3 * len(inside):
-        return []
-    return [
-        f"{n_low} voxels of the mask ({100 * n_low / len(inside):.1f} %) hold zero or negative "
-        "signal; it was raised to a small positive value."
-    ]
+    middle = []
+    for rank in ((n_values - 1) // 2, n_values // 2):  # the same where the number is odd
+        upper = int(np.searchsorted(below, rank, "right")) - 1
+        lowers = np.zeros(1 << 16, np.int64)
+        for part in bits():
+            lowers += np.bincount(part[part >> 16 == upper] & 0xFFFF, minlength=1 << 16)
+        lower = int(np.searchsorted(np.cumsum(lowers), rank - below[upper], "right"))
+        middle.append(upper << 16 | lower)
+    return np.float32(np.median(np.array(middle, np.uint32).view(np.float32)))
 
 
 def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
@@ -113,7 +135,7 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
     Parameters
     ----------
     data : (X, Y, Z, N) float32 array
-        Voxels with values that are not finite count as dark.
+        May be a memory map. Voxels with values that are not finite count as dark.
     gradients : Gradients
         Its N volumes.
 
@@ -128,7 +150,7 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
         When the image is constant, or the mask holds less than 2 % of it.
 
     """
-    weighted, b0 = _mean_of(data, ~gradients.is_b0), _mean_of(data, gradients.is_b0)
+    weighted, b0 = _means_of(data, [~gradients.is_b0, gradients.is_b0])
     low, high = float(weighted.min()), float(weighted.max())
     if not high - low > _FLAT * high:
         raise DataError(
@@ -151,11 +173,15 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
     return mask, notes
 
 
-def _mean_of(data: Float32, volumes: Bool) -> Float32:
-    """The mean of some volumes, without copying them; zero where it is not finite."""
+def _means_of(data: Float32, groups: Sequence[Bool]) -> Float32:
+    """(G, X, Y, Z) means of groups of volumes, without copying them; zero where not finite."""
+    weights = [(volumes / np.count_nonzero(volumes)).astype(np.float32) for volumes in groups]
+    means = np.empty((len(groups), *data.shape[:3]), np.float32)
     with np.errstate(invalid="ignore"):
-        mean = data @ (volumes / np.count_nonzero(volumes)).astype(np.float32)
-    return np.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
+        for x, plane in enumerate(data):  # each is fetched from the disk once
+            for mean, weight in zip(means, weights, strict=True):
+                mean[x] = plane @ weight
+    return np.nan_to_num(means, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _otsu(signal: Float32) -> Bool:

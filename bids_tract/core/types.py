@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,33 @@ class Gradients:
     def select(self, volumes: NDArray[np.intp]) -> Gradients:
         """The table of the given volumes only."""
         return Gradients(self.bvals[volumes], self.bvecs[volumes], self.b0_threshold)
+
+
+class Signals(Protocol):
+    """Where models pick the signals of voxels from: an array, a memory map, or `Volumes`."""
+
+    def __getitem__(self, voxels: Any, /) -> Float32:
+        """The signals (..., N) of the voxels at an index of the first three axes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Volumes:
+    """Some volumes of a series that may be larger than memory; picked as voxels are.
+
+    Attributes
+    ----------
+    series : (X, Y, Z, M) float32 array
+    numbers : (N,) int array
+        Which of its volumes.
+
+    """
+
+    series: Float32
+    numbers: NDArray[np.intp]
+
+    def __getitem__(self, voxels: Any, /) -> Float32:
+        return np.take(self.series[voxels], self.numbers, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
+import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +17,17 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
-from nibabel.volumeutils import array_from_file
+from nibabel.volumeutils import COMPRESSED_FILE_LIKES, array_from_file
 from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage
 
 from bids_tract.core.types import Bool, Float32, Float64
 from bids_tract.errors import DataError
-from bids_tract.files.atomic import replacing
+from bids_tract.files.atomic import replacing, writing_in
 from bids_tract.files.grids import Grid, corner_distance
 from bids_tract.files.present import require_content
 
 LOGGER = logging.getLogger(__name__)
-
-_LOG = logging.getLogger(__name__)
 
 # What nibabel, gzip and zlib raise on files that are damaged, cut off or of another kind.
 _UNREADABLE = (
@@ -41,6 +41,7 @@ _UNREADABLE = (
     zlib.error,
 )
 _SFORM_QFORM_TOLERANCE_MM = 1.0
+_PIECE = 1 << 20  # bytes of a compressed file unpacked at a time
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
@@ -72,13 +73,25 @@ def read_grid(path: Path) -> Grid:
     return _grid_of(path, *_open(path))
 
 
-def read_dwi(path: Path) -> tuple[Float32, Grid]:
-    """Read a diffusion series whole.
+def read_dwi(path: Path, place: Path) -> tuple[Float32, Grid]:
+    """Lay out a diffusion series on the disk so that voxels can be picked from it.
+
+    A whole brain at high resolution does not fit in memory as float32: the values go slice by
+    slice from one memory map to another, which the system writes out and drops as it sees fit.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The image.
+    place : pathlib.Path
+        Where the values go: a ``.npy`` file, float32, C order. While it is filled, a compressed
+        image takes up its unpacked size in the same folder as well.
 
     Returns
     -------
     data : (X, Y, Z, N) float32 array
-        Signal, C order. NaN and infinite voxels of the file are returned as they are.
+        Signal, a writable memory map of `place`. NaN and infinite voxels of the file are there
+        as they are.
     grid : Grid
         Where the voxels lie.
 
@@ -87,6 +100,8 @@ def read_dwi(path: Path) -> tuple[Float32, Grid]:
     DataError, MissingInputError
         As `read_grid`; the image is not a 4-D series of real numbers; the file is cut off or
         damaged; or its scaling leaves the range of float32.
+    OutputError
+        There is no room for it beside `place`.
 
     """
     image, stored_header = _open(path)
@@ -94,7 +109,17 @@ def read_dwi(path: Path) -> tuple[Float32, Grid]:
     if len(shape) != 4:
         raise DataError(f"{path} is {len(shape)}-D (shape {shape}); a DWI series is 4-D")
     grid = _grid_of(path, image, stored_header)
-    return _read_values(path, image, stored_header), grid
+    _check_numbers(path, image, stored_header)
+    with writing_in(place.parent):
+        try:
+            stored = _map_stored(image.dataobj, place.parent)
+        except _UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # not of the content
+            raise _unreadable(path, error) from error
+        data = _make_room(place, shape)
+    _scale(path, image, stored.reshape(shape, order="F"), data)
+    return data, grid
 
 
 def read_map(path: Path, grid: Grid | None = None, *, ndim: int = 3) -> Float32:
@@ -283,7 +308,7 @@ def _grid_of(path: Path, image: Any, stored_header: Any) -> Grid:
     if sform is not None and qform is not None:
         distance = corner_distance(grid.shape, sform, qform)
         if distance > _SFORM_QFORM_TOLERANCE_MM:
-            _LOG.warning(
+            LOGGER.warning(
                 "%s: sform and qform place corners of the volume %.1f mm apart; the sform is used",
                 path,
                 distance,
@@ -291,8 +316,8 @@ def _grid_of(path: Path, image: Any, stored_header: Any) -> Grid:
     return grid
 
 
-def _read_values(path: Path, image: Any, stored_header: Any) -> Float32:
-    """The scaled values of an opened image, in C order, without needless axes."""
+def _check_numbers(path: Path, image: Any, stored_header: Any) -> None:
+    """Refuse what is not one real number a voxel; say where the scale factor makes no sense."""
     kind = image.dataobj.dtype
     if kind.kind == "c":
         raise DataError(f"{path} holds complex numbers; take the magnitude (part-mag)")
@@ -300,18 +325,19 @@ def _read_values(path: Path, image: Any, stored_header: Any) -> Float32:
         raise DataError(f"{path} holds {kind} values (colours?); expected one number a voxel")
     scale = float(stored_header["scl_slope"])
     if not math.isfinite(scale):
-        _LOG.warning("%s: the scale factor in the header is %g; none is applied", path, scale)
+        LOGGER.warning("%s: the scale factor in the header is %g; none is applied", path, scale)
+
+
+def _read_values(path: Path, image: Any, stored_header: Any) -> Float32:
+    """The scaled values of an opened image, in C order, without needless axes."""
+    _check_numbers(path, image, stored_header)
     try:
         stored = _read_stored(image.dataobj).reshape(_shape_of(image), order="F")
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
-    try:
-        return _scaled(stored, float(image.dataobj.slope), float(image.dataobj.inter))
-    except FloatingPointError as error:
-        raise DataError(
-            f"{path} holds values beyond the range of float32 (3.4e38) once scaled by its "
-            "header; the data or the scale factor are wrong"
-        ) from error
+    values = np.empty(stored.shape, np.float32)
+    _scale(path, image, stored, values)
+    return values
 
 
 def _read_stored(proxy: Any) -> NDArray[Any]:
@@ -321,22 +347,62 @@ def _read_stored(proxy: Any) -> NDArray[Any]:
             proxy.shape, proxy.dtype, stream, proxy.offset, mmap="r"
         )
         if str(proxy.file_like).endswith(".gz"):
-            while stream.read(1 << 20):  # gzip checks its sum only at the end
+            while stream.read(_PIECE):  # gzip checks its sum only at the end
                 pass
     return stored
 
 
-def _scaled(stored: NDArray[Any], slope: float, inter: float) -> Float32:
-    """Scale in float64, keep in float32; FloatingPointError where that overflows."""
-    result = np.empty(stored.shape, np.float32)
-    with np.errstate(over="raise", invalid="ignore"):
-        for k in range(stored.shape[2]):  # by slices: little memory, and the cache holds one
-            part = stored[:, :, k]
-            if (slope, inter) == (1.0, 0.0):
-                result[:, :, k] = part
-            else:
-                result[:, :, k] = part.astype(np.float64) * slope + inter
-    return result
+def _map_stored(proxy: Any, folder: Path) -> NDArray[Any]:
+    """A memory map of the numbers as they are on disk, or unpacked into a nameless file."""
+    with ImageOpener(proxy.file_like) as stream:
+        if not isinstance(stream.fobj, COMPRESSED_FILE_LIKES):
+            return _map(proxy, stream.fobj)
+        with tempfile.TemporaryFile(dir=folder) as unpacked:  # the map keeps it alive
+            room = _end_of(proxy)
+            while piece := stream.read(_PIECE):  # to the end, where gzip checks its sum
+                unpacked.write(piece[:room])
+                room -= min(room, len(piece))
+            return _map(proxy, unpacked)
+
+
+def _end_of(proxy: Any) -> int:
+    """The byte after the last number."""
+    return int(proxy.offset) + math.prod(map(int, proxy.shape)) * int(proxy.dtype.itemsize)
+
+
+def _map(proxy: Any, file: Any) -> NDArray[Any]:
+    size, expected = file.seek(0, os.SEEK_END), _end_of(proxy)
+    if size < expected:
+        raise EOFError(f"expected {expected:,} bytes, found {size:,}")
+    return np.memmap(file, proxy.dtype, "r", proxy.offset, proxy.shape, order="F")
+
+
+def _make_room(place: Path, shape: tuple[int, ...]) -> Float32:
+    """A new ``.npy`` file as a memory map."""
+    data = np.lib.format.open_memmap(place, "w+", np.float32, shape)
+    # Writing to a map of a file that has no blocks kills the process when the disk is full.
+    with place.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
+    return data
+
+
+def _scale(path: Path, image: Any, stored: NDArray[Any], values: Float32) -> None:
+    """Scale in float64, keep in float32."""
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            for k in range(stored.shape[2]):  # slices: little memory, and the cache holds one
+                part = stored[:, :, k]
+                if (slope, inter) != (1.0, 0.0):
+                    part = part.astype(np.float64)
+                    part *= slope
+                    part += inter
+                values[:, :, k] = part
+    except FloatingPointError as error:
+        raise DataError(
+            f"{path} holds values beyond the range of float32 (3.4e38) once scaled by its "
+            "header; the data or the scale factor are wrong"
+        ) from error
 
 
 def _resample_volume(source: Float32, own: Grid, grid: Grid, order: int) -> Float64:

@@ -13,7 +13,7 @@ from bids_tract.core.models.csd import CONVERGENCE, LAMBDA, TAU, fit_csd
 from bids_tract.core.models.peaks import CSA_PEAKS, CSD_PEAKS, find_peaks
 from bids_tract.core.models.response import ResponseFunction, estimate_response
 from bids_tract.core.models.tensor import fit_tensor
-from bids_tract.core.types import Bool, Float32, Gradients, SHField
+from bids_tract.core.types import Bool, Float32, Gradients, SHField, Volumes
 from bids_tract.derivatives import colour_encoding, peaks_encoding, sh_encoding
 from bids_tract.errors import DataError
 from bids_tract.files.grids import Grid
@@ -37,7 +37,7 @@ def _mask_and_grid(job: Job) -> tuple[Bool, Grid]:
 
 def _shell_data(
     job: Job, scratch: Path, model: str
-) -> tuple[Float32, Gradients, Shell, int, list[str]]:
+) -> tuple[Volumes, Gradients, Shell, int, list[str]]:
     """The volumes that a single-shell model uses, their gradients, and the order they carry."""
     series, gradients = load_series(scratch)
     try:
@@ -49,8 +49,13 @@ def _shell_data(
         raise DataError(f"{job.scan.dwi}: {error}") from error
     for note in [*notes, *order_notes]:
         LOGGER.warning("%s: %s: %s", job.label, model, note)
-    chosen = np.ascontiguousarray(series[..., volumes])
-    return chosen, gradients.select(volumes), shell, order, [*notes, *order_notes]
+    return (
+        Volumes(series, volumes),
+        gradients.select(volumes),
+        shell,
+        order,
+        [*notes, *order_notes],
+    )
 
 
 def _peaks(
@@ -193,7 +198,7 @@ class Csd(StageInterface):
 
     @staticmethod
     def _response(
-        job: Job, data: Float32, gradients: Gradients, mask: Bool, fa: Float32
+        job: Job, data: Volumes, gradients: Gradients, mask: Bool, fa: Float32
     ) -> tuple[ResponseFunction, list[str]]:
         asked: Response | None = job.settings.model.response
         if asked is not None:

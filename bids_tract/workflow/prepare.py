@@ -77,14 +77,13 @@ class Prepare(StageInterface):
         """Do the work."""
         scan, threshold = job.scan, job.settings.gradients.b0_threshold
         with warnings_of_files() as odd_files:
-            data, grid = read_dwi(scan.dwi)
+            data, grid = read_dwi(scan.dwi, scratch / "dwi.npy")
             gradients, notes = read_gradients(scan, data.shape[3], grid, threshold)
         try:
             mask, mask_notes, sources = _mask_of(scan, data, gradients, grid)
-            data, data_notes = sanitise(data, mask)
+            data_notes = sanitise(data, mask)
         except DataError as error:
             raise DataError(f"{scan.dwi}: {error}") from error
-        np.save(scratch / "dwi.npy", data)
         np.savez(
             scratch / "gradients.npz",
             bvals=gradients.bvals, bvecs=gradients.bvecs, b0_threshold=gradients.b0_threshold,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import eval_legendre
 
 from bids_tract.core.masks import slabs
-from bids_tract.core.types import Bool, Float32, Float64, Gradients, SHField
+from bids_tract.core.types import Bool, Float32, Float64, Gradients, SHField, Signals
 
 SMOOTH = 0.006  # Laplace-Beltrami regularisation: Descoteaux 2007, doi:10.1002/mrm.21277
 _MEAN = 0.5 / np.sqrt(np.pi)  # first coefficient of a distribution whose integral is one
@@ -24,7 +24,7 @@ _SLAB = 1024  # signals and logarithms stay in the cache
 
 
 def fit_csa(
-    data: Float32,
+    data: Signals,
     gradients: Gradients,
     mask: Bool,
     sh_order: int,
@@ -35,8 +35,8 @@ def fit_csa(
 
     Parameters
     ----------
-    data : (X, Y, Z, N) float32 array
-        b0 volumes and one shell; may be a memory map.
+    data : Signals
+        (X, Y, Z, N) float32: b0 volumes and one shell.
     gradients : Gradients
         Its N volumes.
     mask : (X, Y, Z) bool array

@@ -24,7 +24,7 @@ from bids_tract.core.models.csd_kernels import (
     Problem,
     deconvolve,
 )
-from bids_tract.core.types import Bool, Float32, Float64, Gradients, SHField
+from bids_tract.core.types import Bool, Float32, Float64, Gradients, SHField, Signals
 from bids_tract.errors import DataError
 
 LAMBDA = 1.0  # weight of the constraint
@@ -40,7 +40,7 @@ _SLAB = 4096
 
 
 def fit_csd(
-    data: Float32,
+    data: Signals,
     gradients: Gradients,
     mask: Bool,
     sh_order: int,
@@ -53,8 +53,8 @@ def fit_csd(
 
     Parameters
     ----------
-    data : (X, Y, Z, N) float32 array
-        b0 volumes and one shell; may be a memory map.
+    data : Signals
+        (X, Y, Z, N) float32: b0 volumes and one shell.
     gradients : Gradients
         Its N volumes.
     mask : (X, Y, Z) bool array

@@ -9,7 +9,7 @@ from dipy.reconst.csdeconv import response_from_mask_ssst
 from numpy.typing import NDArray
 
 from bids_tract.core.gradients import to_dipy
-from bids_tract.core.types import Bool, Float32, Float64, Gradients
+from bids_tract.core.types import Bool, Float32, Float64, Gradients, Signals
 from bids_tract.errors import DataError
 
 _RADIUS = 10  # voxels about the centre, and
@@ -49,7 +49,7 @@ class ResponseFunction:
 
 
 def estimate_response(
-    data: Float32, gradients: Gradients, mask: Bool, fa: Float32
+    data: Signals, gradients: Gradients, mask: Bool, fa: Float32
 ) -> tuple[ResponseFunction, list[str]]:
     """Estimate the response as DIPY's ``auto_response_ssst`` does, with a stated fallback.
 
@@ -60,8 +60,8 @@ def estimate_response(
 
     Parameters
     ----------
-    data : (X, Y, Z, N) float32 array
-        b0 volumes and one shell.
+    data : Signals
+        (X, Y, Z, N) float32: b0 volumes and one shell.
     gradients : Gradients
         Its N volumes.
     mask : (X, Y, Z) bool array
@@ -105,7 +105,7 @@ def estimate_response(
 
 
 def _choose(
-    data: Float32, gradients: Gradients, mask: Bool, fa: Float32
+    data: Signals, gradients: Gradients, mask: Bool, fa: Float32
 ) -> tuple[Bool, float, str, list[str]]:
     """Choose the voxels: those, the bound on their FA, where they lie, and a word why."""
     high = mask & (fa > _FA)
@@ -117,7 +117,8 @@ def _choose(
         f"The centre of the image holds {n_central} voxels with FA above {_FA} (expected at least "
         f"{_ENOUGH}): the response is the mean of "
     )
-    b0 = data[..., gradients.is_b0].mean(axis=-1)
+    # Plane by plane: the b0 volumes alone may be more than fits in memory.
+    b0 = np.stack([data[x][..., gradients.is_b0].mean(axis=-1) for x in range(len(mask))])
     sound = mask & (fa <= 0.95) & (b0 > np.median(b0[mask]) / 3) if np.any(mask) else mask
     n_high = np.count_nonzero(high & sound)
     if n_high >= _ENOUGH:
