@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import mrtrix
-from benchmarks.cases import GROUPS, MRTRIX, Case, Program, cases
+from benchmarks.cases import GROUPS, MRTRIX, REAL_GROUPS, Case, Program, cases
 from benchmarks.measure import Measurement, measure, run_child
-from benchmarks.report import Row, machine, readings, table
+from benchmarks.report import Row, document, table
 
 LOGGER = logging.getLogger("benchmarks")
 _XA30 = Path(__file__).parents[2] / "shared/data/xa30"
@@ -26,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for and print the table."""
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    started = time.strftime("%Y-%m-%d %H:%M")
+    started = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     with _folder(asked.cache) as cache:
         rows = list(_rows(asked, cache))
     sys.stdout.write(table(rows) + "\n")
     if asked.save is not None:
-        asked.save.write_text(_document(rows, started, sys.argv[1:] or ["(no options)"]))
+        options = sys.argv[1:] if arguments is None else arguments
+        command = " ".join(["python -m benchmarks", *options])
+        asked.save.write_text(document(rows, command, started), encoding="utf-8")
     return 0
 
 
@@ -43,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, help="keep the simulation here for the next run")
     parser.add_argument("--save", type=Path, help="write machine, table and readings here")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="write five million streamlines")
+    size.add_argument("--full", action="store_true", help="write 5 million streamlines, once")
     size.add_argument("--quick", action="store_true", help="a small simulation, nothing real")
     return parser
 
@@ -70,16 +72,17 @@ def _folder(asked: Path | None) -> Iterator[Path]:
 def _rows(asked: argparse.Namespace, cache: Path) -> Iterator[Row]:
     if asked.quick:
         work = cases(counts=_QUICK_COUNTS)
-        yield from _compare(_scene("quick", cache), work, asked, tissue=True)
+        yield from _compare(_scene("quick", cache), work, asked)
         return
     work = cases(every=4, counts=_FULL_COUNTS if asked.full else _COUNTS)
-    yield from _compare(_scene("simulated", cache), work, asked, tissue=True)
+    yield from _compare(_scene("simulated", cache), work, asked)
     series = sorted(asked.data.glob("sub-*/dwi/*dir-AP_dwi.nii.gz"))
     if not series:
         LOGGER.warning("%s holds no scan: left out", asked.data)
         return
     # A small head: several seeds in a voxel, so that starting up does not count.
-    yield from _compare(_scene("xa30", cache, series[0]), cases(grid=2), asked, tissue=False)
+    work = tuple(case for case in cases(grid=2) if case.group in REAL_GROUPS)
+    yield from _compare(_scene("xa30", cache, series[0]), work, asked)
 
 
 def _scene(name: str, cache: Path, source: Path | None = None) -> Path:
@@ -90,14 +93,13 @@ def _scene(name: str, cache: Path, source: Path | None = None) -> Path:
     return folder
 
 
-def _compare(
-    scene: Path, work: Sequence[Case], asked: argparse.Namespace, *, tissue: bool
-) -> Iterator[Row]:
+def _compare(scene: Path, work: Sequence[Case], asked: argparse.Namespace) -> Iterator[Row]:
     for case in work:
-        if case.group in asked.only and (tissue or not case.needs_tissue):
+        if case.group in asked.only:
             programs = [p for p in case.programs if _available(p)]
+            repeat = 1 if case.once else asked.repeat
             # Turn by turn: what else the machine does then burdens all alike.
-            turns = [[_run(p, scene) for p in programs] for _ in range(asked.repeat)]
+            turns = [[_run(p, scene) for p in programs] for _ in range(repeat)]
             for program, runs in zip(programs, zip(*turns, strict=True), strict=True):
                 yield Row(scene.name, case.name, case.unit, program.name, runs)
 
@@ -113,19 +115,6 @@ def _run(program: Program, scene: Path) -> Measurement:
         scene.name, program.name, program.options, result.cpu_us, result.wall_s,
     )  # fmt: skip
     return result
-
-
-def _document(rows: Sequence[Row], started: str, options: Sequence[str]) -> str:
-    loads = [run.load for row in rows for run in row.runs]
-    scenes = dict.fromkeys(row.scene for row in rows)
-    said = [f"- {scene}: {reading}" for scene in scenes for reading in readings(rows, scene)]
-    return "\n".join((
-        "# Results", "",
-        f"{started}, `python -m benchmarks {' '.join(options)}`, "
-        f"{len(rows[0].runs)} repetitions, medians; load average before the runs "
-        f"{min(loads):.1f} to {max(loads):.1f} (ours makes 1 to 2 of it).", "",
-        machine(), "", table(rows), "", "## Requirements", "", *said, "",
-    ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ def _peak_mb(of_child: bool) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
-def _run(program: str, scene: Path, options: dict[str, Any]) -> Measurement:
+def run_here(program: str, scene: Path, options: dict[str, Any]) -> Measurement:
+    """Run a program in this process; see `measure`."""
     module, function = program.split(":")
     work: Work = getattr(importlib.import_module(f"benchmarks.{module}"), function)(
         scene, **options
@@ -144,5 +145,5 @@ def _run(program: str, scene: Path, options: dict[str, Any]) -> Measurement:
 
 
 if __name__ == "__main__":
-    result = _run(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))
+    result = run_here(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))
     sys.stdout.write(json.dumps(asdict(result)) + "\n")

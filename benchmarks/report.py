@@ -86,9 +86,7 @@ class Reading:
 
 
 def readings(rows: Sequence[Row], scene: str) -> list[Reading]:
-    """What the requirements make of the rows of one scene; those that were not measured fail to
-    appear.
-    """  # noqa: D205
+    """What the requirements make of the rows of one scene, as far as they were measured."""
     found = []
     for work, program, whose, bound in (
         (CSD, MRTRIX, "dwi2fod csd", 6), (CSD, DIPY, "DIPY's fit", 8),
@@ -137,4 +135,57 @@ def machine() -> str:
         f"{memory:.0f} GB of memory",
         f"- {platform.system()} {platform.release()}, Python {platform.python_version()}",
         f"- {', '.join(versions)}, MRtrix3 {mrtrix.version() or 'not installed'}",
+    ))  # fmt: skip
+
+
+_NOTES = """\
+- A run is a process of its own, warmed up on a few voxels or seeds, so that compiling and imports
+  do not count. The programs of a case take turns. CPU time is that of all threads, user and
+  system; peak memory is that of the whole process, libraries included. One thread unless said.
+- Ours: for fits, from the series and the mask in memory to the maps; for tracking, from field and
+  masks in memory to the last block: seeds, the table of amplitudes, streamlines in mm (float32),
+  length limits, and the reason of each end and each lost seed.
+- DIPY: the same, but that its field was sampled on its sphere before is not counted. Seeds are
+  moved by up to a fifth of their spacing and the random seed is 1,000,003: DIPY derives its
+  random state from the sum of a seed's coordinates, and seeds on a grid would share states. Its
+  slow ways get every fourth voxel or seed of the simulated brain.
+- MRtrix3: the whole command with `-nthreads 0`, reading and writing included (uncompressed).
+  `-cutoff` is absolute: 0.1 of the median over the white matter of each voxel's maximum.
+- Same voxels, seeds (a grid in each voxel), mask, step (1 mm; particle filtering 0.5 mm), 30
+  degrees, 10 to 200 mm, FODs. Points are those of streamlines kept. SD_Stream starts in a random
+  direction and follows the peak that Newton's method reaches from it; ours and DIPY's take the
+  highest direction. It keeps fewer and shorter streamlines, and what it spends on lost seeds
+  counts for those kept.
+- `simulated` is a head of seven bundles at 1.7 mm (64 directions, b = 1000 s/mm², SNR 25); its
+  white matter between the bundles has no direction. `xa30` is a real scan (20 directions,
+  b = 2500 s/mm², 3 mm), which carries order 4."""
+
+
+def document(rows: Sequence[Row], command: str, started: str) -> str:
+    """What stands in RESULTS.md.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    command : str
+        How they were asked for.
+    started : str
+        When.
+
+    """
+    loads = [run.load for row in rows for run in row.runs]
+    repetitions = max(len(row.runs) for row in rows)
+    said = [
+        f"- {scene}: {reading}"
+        for scene in dict.fromkeys(row.scene for row in rows)
+        for reading in readings(rows, scene)
+    ]
+    return "\n".join((
+        "# Results", "",
+        f"`{command}`, started {started} UTC; medians of {repetitions} repetitions. Load average "
+        f"before the runs: median {statistics.median(loads):.1f}, {min(loads):.1f} to "
+        f"{max(loads):.1f}; about 1 of it is ours.",
+        "", machine(), "", table(rows), "",
+        "## Requirements", "", *said, "",
+        "## What is measured", "", _NOTES, "",
     ))  # fmt: skip

@@ -34,9 +34,9 @@ SNR = 25.0
 FIELD_OF_VIEW_MM = np.array([126.0, 144.0, 108.0])  # holds the phantom's head
 # White-matter voxels: about 100,000 at 1.7 mm.
 WHITE = 0.3
-SPACING_MM = {"simulated": 1.7, "quick": 5.0}
+SPACING_MM = {"simulated": 1.7, "quick": 5.0, "toy": 10.0}
 # Above this FA a voxel of a real scan counts as white matter.
-FA_WHITE = 0.2
+FA_WHITE = 0.3
 PMF_THRESHOLD = 0.1
 _FIELDS = ("data", "bvals", "bvecs", "mask", "coeffs", "wm", "gm", "csf")
 

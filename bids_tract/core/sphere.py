@@ -18,6 +18,27 @@ def tracking_sphere() -> HemiSphere:
     return default_sphere
 
 
+def storage_turn(axes: Float64) -> Float64:
+    """How a scan is stored: the reordering and flipping of the world's axes nearest to its own.
+
+    Parameters
+    ----------
+    axes : (3, 3) float64 array
+        Column a is image axis a as a unit vector of the world; see `direction_cosines`.
+
+    Returns
+    -------
+    (3, 3) float64 array
+        Zeros and a 1 or -1 in each row and column. ``v @ storage_turn(axes)`` turns directions
+        that go with the object into those that go with the stored image.
+
+    """
+    rows, columns = linear_sum_assignment(-np.abs(axes))
+    turn = np.zeros((3, 3))
+    turn[rows, columns] = np.sign(axes[rows, columns])
+    return turn
+
+
 def storage_sphere(axes: Float64) -> HemiSphere:
     """The tracking sphere, turned with the order and the direction in which voxels are stored.
 
@@ -27,7 +48,7 @@ def storage_sphere(axes: Float64) -> HemiSphere:
     Parameters
     ----------
     axes : (3, 3) float64 array
-        Column a is image axis a as a unit vector of the world; see `direction_cosines`.
+        As for `storage_turn`.
 
     Returns
     -------
@@ -35,8 +56,6 @@ def storage_sphere(axes: Float64) -> HemiSphere:
         Directions in image axes.
 
     """
-    rows, columns = linear_sum_assignment(-np.abs(axes))
-    nearest = np.zeros((3, 3))
-    nearest[rows, columns] = np.sign(axes[rows, columns])
     sphere = tracking_sphere()
-    return HemiSphere(xyz=sphere.vertices @ nearest, edges=sphere.edges, faces=sphere.faces)
+    vertices = sphere.vertices @ storage_turn(axes)
+    return HemiSphere(xyz=vertices, edges=sphere.edges, faces=sphere.faces)

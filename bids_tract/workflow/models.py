@@ -49,13 +49,8 @@ def _shell_data(
         raise DataError(f"{job.scan.dwi}: {error}") from error
     for note in [*notes, *order_notes]:
         LOGGER.warning("%s: %s: %s", job.label, model, note)
-    return (
-        Volumes(series, volumes),
-        gradients.select(volumes),
-        shell,
-        order,
-        [*notes, *order_notes],
-    )
+    chosen = Volumes(series, volumes)
+    return chosen, gradients.select(volumes), shell, order, [*notes, *order_notes]
 
 
 def _peaks(
@@ -153,6 +148,7 @@ class Csd(StageInterface):
             field, n_failed = fit_csd(
                 data, gradients, mask, order, response.evals, response.s0,
                 progress=progress.advance, n_threads=self.inputs.n_threads,
+                axes=direction_cosines(grid.affine),
             )  # fmt: skip
             seconds = progress.seconds
         if n_failed:

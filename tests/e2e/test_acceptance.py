@@ -239,18 +239,7 @@ def hausdorff(one: Float64, other: Float64) -> float:
 STORED = ("RAS", "LAS", "LPS", "oblique", "oblique-flipped")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "csa",
-        pytest.param(
-            "csd",
-            marks=pytest.mark.xfail(
-                reason="the directions of the constraint do not turn with the storage"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("model", ["csa", "csd"])
 def test_deterministic_streamlines_do_not_depend_on_the_storage(tmp_path, model):
     scenes = [scene for scene in exact_copies(scan(bend())) if scene.name in STORED]
     assert [scene.name for scene in scenes] == [*STORED]

@@ -24,7 +24,8 @@ from bids_tract.core.models.csd_kernels import (
     Problem,
     deconvolve,
 )
-from bids_tract.core.types import Bool, Float32, Float64, Gradients, SHField, Signals
+from bids_tract.core.sphere import storage_turn
+from bids_tract.core.types import Bool, Float64, Gradients, SHField, Signals
 from bids_tract.errors import DataError
 
 LAMBDA = 1.0  # weight of the constraint
@@ -48,6 +49,7 @@ def fit_csd(
     s0: float,
     progress: Callable[[int], None] | None = None,
     n_threads: int = 1,
+    axes: Float64 | None = None,
 ) -> tuple[SHField, int]:
     """Fit fibre orientation distributions.
 
@@ -68,6 +70,10 @@ def fit_csd(
         Called with the number of voxels done since the last call.
     n_threads : int
         Threads at most. The result does not depend on it.
+    axes : (3, 3) float64 array, optional
+        Directions of the image axes in the world. The directions of the constraint are turned
+        with the storage, so that it does not matter how a scan is stored; by default they are
+        DIPY's.
 
     Returns
     -------
@@ -82,7 +88,8 @@ def fit_csd(
         When more than half of the voxels fail.
 
     """
-    problem = _problem(gradients, sh_order, np.asarray(evals, np.float64), float(s0))
+    turn = storage_turn(np.eye(3) if axes is None else axes)
+    problem = _problem(gradients, sh_order, np.asarray(evals, np.float64), float(s0), turn)
     n_coeffs = (sh_order + 1) * (sh_order + 2) // 2
     coeffs = np.zeros((*mask.shape, n_coeffs), np.float32)
 
@@ -112,10 +119,12 @@ def fit_csd(
 # --- What all voxels share ---------------------------------------------------------------------
 
 
-def _problem(gradients: Gradients, sh_order: int, evals: Float64, s0: float) -> Problem:
+def _problem(
+    gradients: Gradients, sh_order: int, evals: Float64, s0: float, turn: Float64
+) -> Problem:
     single = sh_order <= _HIGHEST_SINGLE_ORDER
     floats: DTypeLike = np.float32 if single else np.float64
-    vertices = small_sphere.vertices
+    vertices = small_sphere.vertices @ turn
     basis, orders = _harmonics(vertices, sh_order)
     n_coeffs = len(orders)
     design, mean_response = _design(gradients, orders, evals, s0)
