@@ -86,7 +86,7 @@ def _rows(asked: argparse.Namespace, cache: Path) -> Iterator[Row]:
 
 
 def _scene(name: str, cache: Path, source: Path | None = None) -> Path:
-    folder = cache / name
+    folder = (cache / name).resolve()
     if not (folder / "scene.json").exists():
         LOGGER.info("making %s", folder)
         run_child("benchmarks.simulate", name, str(folder), *([str(source)] if source else []))

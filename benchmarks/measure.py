@@ -103,10 +103,10 @@ def measure(program: str, scene: Path, options: dict[str, Any]) -> Measurement:
 
 def run_child(module: str, *arguments: str) -> str:
     """Run a module of this package in a process of its own; what it wrote to its output."""
+    root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env={**os.environ, **_ONE_THREAD},
-        cwd=Path(__file__).parents[1],
+        env={**os.environ, **_ONE_THREAD, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,

@@ -18,14 +18,13 @@ from dipy.reconst.shm import convert_sh_descoteaux_tournier, real_sh_tournier, s
 from numpy.typing import NDArray
 
 from bids_tract.core.gradients import choose_shell, make_gradients, resolve_order
-from bids_tract.core.masks import brain_mask, sanitise
+from bids_tract.core.masks import brain_mask
 from bids_tract.core.models.csd import fit_csd
 from bids_tract.core.models.response import estimate_response
 from bids_tract.core.models.tensor import fit_tensor
 from bids_tract.core.sphere import tracking_sphere
 from bids_tract.core.types import Bool, Float32, Float64, Gradients, Tissue
 from bids_tract.files.gradients import read_bvals, read_bvecs
-from bids_tract.files.images import read_dwi
 from bids_tract.tools import phantom
 
 B = 1000.0
@@ -108,7 +107,7 @@ def build(name: str, folder: Path, source: Path | None = None) -> None:
     folder : pathlib.Path
         Where to; made here. ``scene.json`` is written last and tells that all is there.
     source : pathlib.Path, optional
-        The diffusion series of a real scan, with ``.bval`` and ``.bvec`` beside it.
+        The diffusion series of a real scan, ``.nii.gz``, with ``.bval`` and ``.bvec`` beside it.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +127,8 @@ def build(name: str, folder: Path, source: Path | None = None) -> None:
 
 def _simulated(name: str) -> Scene:
     spacing = np.full(3, SPACING_MM[name])
-    shape = tuple(int(n) for n in np.ceil(FIELD_OF_VIEW_MM / spacing))
+    x, y, z = (int(n) for n in np.ceil(FIELD_OF_VIEW_MM / spacing))
+    shape = (x, y, z)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(np.array(shape) - 1) * spacing / 2
     bvals = np.repeat([0.0, B], [N_B0, N_DIRECTIONS])
@@ -148,22 +148,24 @@ def _simulated(name: str) -> Scene:
 
 
 def _real(name: str, source: Path) -> Scene:
-    data, grid = read_dwi(source)
-    stem = source.with_name(source.name.removesuffix(".gz").removesuffix(".nii"))
+    image = nib.load(source)
+    data, affine = image.get_fdata(dtype=np.float32), image.affine
+    stem = source.with_name(source.name.removesuffix(".nii.gz"))
     bvals = read_bvals(stem.with_suffix(".bval"), data.shape[3])
     bvecs = read_bvecs(stem.with_suffix(".bvec"), data.shape[3])
-    gradients, _ = make_gradients(bvals, bvecs, grid.affine, convention="fsl", b0_threshold=50.0)
+    gradients, _ = make_gradients(bvals, bvecs, affine, convention="fsl", b0_threshold=50.0)
     brain, _ = brain_mask(data, gradients)
-    data, _ = sanitise(data, brain)
     volumes, shell, _ = choose_shell(gradients, None)
-    data, gradients = np.ascontiguousarray(data[..., volumes]), gradients.select(volumes)
+    gradients = gradients.select(volumes)
+    # Whole numbers: where there is none, the least that a logarithm takes.
+    data = np.ascontiguousarray(np.maximum(data[..., volumes], 1.0))
     fa = fit_tensor(data, gradients, brain, rotation=np.eye(3)).fa
     response, _ = estimate_response(data, gradients, brain, fa)
     order, _ = resolve_order(None, 8, shell.n_unique)
     csa_order, _ = resolve_order(None, 6, shell.n_unique)
     field, _ = fit_csd(data, gradients, brain, order, response.evals, response.s0)
     facts = {
-        "name": name, "spacing": grid.voxel_sizes.tolist(), "order": order,
+        "name": name, "spacing": np.linalg.norm(affine[:3, :3], axis=0).tolist(), "order": order,
         "csa_order": csa_order, "evals": response.evals.tolist(), "s0": response.s0,
     }  # fmt: skip
     return Scene(data, gradients, brain & (fa > FA_WHITE), field.coeffs, None, facts)

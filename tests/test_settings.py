@@ -296,7 +296,7 @@ def test_the_preset_is_dipys_example():
     assert settings.seeding.seeding == "grid"
     assert settings.stopping.stop_mask == "gfa"
     assert settings.stopping.stop_threshold == Threshold(0.25)
-    assert settings.tracking.tracking == ("det", "prob")
+    assert settings.tracking.tracking == ("eudx", "prob")
     assert settings.tracking.step_mm == 0.5
     assert settings.tracking.max_angle_deg == 30
 

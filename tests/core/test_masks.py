@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from bids_tract.core.gradients import make_gradients
 from bids_tract.core.masks import (
@@ -71,13 +74,20 @@ def test_slabs_cover_each_voxel_once(size):
 # --- sanitise ---
 
 
+def everywhere(data: np.ndarray) -> np.ndarray:
+    return np.ones(data.shape[:3], bool)
+
+
 def test_a_few_broken_voxels_are_zeroed_and_counted():
     data = np.full((20, 20, 2, 4), 5.0, np.float32)
-    data[0, 0, 0, 1], data[1, 0, 0, 2] = np.nan, np.inf
-    clean, notes = sanitise(data, None)
-    assert np.isnan(data[0, 0, 0, 1])  # the input is left alone
-    np.testing.assert_array_equal(clean[:2, 0, 0], 0)
-    assert clean.sum() == 5.0 * 4 * (800 - 2)
+    data[0, 0, 0, 1], data[1, 0, 0, 2], data[2, 0, 0, 3] = np.nan, np.inf, -np.inf
+    mask = everywhere(data)
+    mask[2] = False
+    notes = sanitise(data, mask)
+    np.testing.assert_allclose(data[:2, 0, 0], 5e-3)  # zero, which within the mask is too low
+    np.testing.assert_array_equal(data[2, 0, 0], 0)
+    data[:3, 0, 0] = 5.0
+    assert (data == 5.0).all()
     assert notes == ["2 voxels with NaN or infinite values were set to zero."]
 
 
@@ -85,35 +95,65 @@ def test_many_broken_voxels_are_refused():
     data = np.ones((10, 10, 1, 3), np.float32)
     data[:2, 0, 0, 0] = np.nan
     with pytest.raises(DataError, match="2 of 100 voxels"):
-        sanitise(data, None)
-    mask = np.ones((10, 10, 1), bool)
+        sanitise(data, everywhere(data))
+    mask = everywhere(data)
     mask[:2, 0] = False
-    assert sanitise(data, mask)[1] == []  # outside the mask it does not matter
+    assert sanitise(data, mask) == []  # outside the mask it does not matter
 
 
 def test_a_background_of_nan_is_background():
     data = np.full((10, 10, 1, 3), np.nan, np.float32)
+    with pytest.raises(DataError, match=r"100 of 100 .* NaN"):
+        sanitise(data, everywhere(data))
     data[3:7, 3:7] = 2.0
-    clean, notes = sanitise(data, None)
-    assert notes == []
-    assert clean.sum() == 2.0 * 48
-    with pytest.raises(DataError, match="NaN"):
-        sanitise(data, np.ones((10, 10, 1), bool))
-    with pytest.raises(DataError, match="NaN"):
-        sanitise(data * np.nan, None)
+    with pytest.raises(DataError, match=r"84 of 100 .* NaN"):
+        sanitise(data, everywhere(data))
+    assert sanitise(data, data[..., 0] == 2.0) == []
+    assert data.sum() == 2.0 * 48
+    with pytest.raises(DataError, match="0 of 0"):
+        sanitise(data, np.zeros((10, 10, 1), bool))
 
 
 def test_signal_is_positive_within_the_mask_only():
     data = np.full((10, 10, 1, 3), 100.0, np.float32)
     data[0, 0, 0, 1], data[5, 5, 0, 0] = -3.0, -3.0
-    mask = np.ones((10, 10, 1), bool)
+    mask = everywhere(data)
     mask[5, 5] = False
-    clean, notes = sanitise(data, mask)
-    assert clean[0, 0, 0, 1] == pytest.approx(0.1)
-    assert clean[5, 5, 0, 0] == 0
+    notes = sanitise(data, mask)
+    assert data[0, 0, 0, 1] == pytest.approx(0.1)
+    assert data[5, 5, 0, 0] == 0
     assert len(notes) == 1 and notes[0].startswith("1 voxels of the mask (1.0 %)")
     with pytest.raises(DataError, match="no positive signal"):
-        sanitise(-data * 0, mask)
+        sanitise(-data, mask)
+
+
+@given(
+    values=arrays(np.float32, (3, 4, 2, 3), elements=st.floats(-1e3, 1e3, width=32)),
+    inside=arrays(bool, (3, 4, 2)),
+)
+def test_low_signal_becomes_a_thousandth_of_the_median(values, inside):
+    positive = values[inside][values[inside] > 0]
+    assume(positive.size)
+    data = values.copy()
+    sanitise(data, inside)
+    expected = np.maximum(values, 0)
+    lifted = np.where(values > 0, values, np.float32(1e-3) * np.median(positive))
+    expected[inside] = lifted[inside]
+    np.testing.assert_array_equal(data, expected)
+
+
+def test_a_series_on_the_disk_is_not_brought_into_memory(tmp_path):
+    data = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (40, 40, 40, 128))
+    data[:] = np.tile(head(), 8)
+    gradients = GRADIENTS.select(np.tile(np.arange(len(GRADIENTS)), 8))
+    data[20, 20, ::3, 5] = -1.0
+    tracemalloc.start()
+    mask, _ = brain_mask(data, gradients)
+    sanitise(data, mask)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mask[20, 20, 20] and (data[mask] > 0).all()
+    assert peak < data.nbytes / 4
 
 
 # --- brain_mask ---

@@ -2,6 +2,8 @@
 
 import gzip
 import logging
+import resource
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from bids_tract.errors import DataError, MissingInputError
+from bids_tract.errors import DataError, MissingInputError, OutputError
 from bids_tract.files.images import (
     Grid,
     read_dwi,
@@ -55,6 +57,10 @@ def edit_header(path, **fields):
 def dwi(tmp_path):
     data = np.random.default_rng(1).integers(0, 2000, (*SHAPE, 4)).astype(np.int16)
     return save(tmp_path / "sub-01_dwi.nii.gz", data)
+
+
+def read(path):
+    return read_dwi(path, path.with_name("dwi.npy"))
 
 
 def numbers(*shape):
@@ -171,7 +177,7 @@ def test_shapes_without_needless_axes(tmp_path, stored, read):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float32, np.float64, ">i2"])
 def test_dwi_values(tmp_path, extension, dtype):
     data = np.random.default_rng(2).integers(0, 100, (*SHAPE, 4)).astype(dtype)
-    values, grid = read_dwi(save(tmp_path / f"a{extension}", data))
+    values, grid = read(save(tmp_path / f"a{extension}", data))
     np.testing.assert_array_equal(values, data)
     assert values.dtype == np.float32
     assert values.flags.c_contiguous
@@ -182,7 +188,7 @@ def test_a_big_endian_image(tmp_path):
     data = numbers(*SHAPE, 4)
     header = nib.Nifti1Header(endianness=">")
     nib.save(nib.Nifti1Image(data, LAS, header), tmp_path / "a.nii.gz")
-    values, grid = read_dwi(tmp_path / "a.nii.gz")
+    values, grid = read(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(values, data)
     assert values.dtype == np.float32
     assert grid.matches(Grid(SHAPE, LAS))
@@ -190,14 +196,14 @@ def test_a_big_endian_image(tmp_path):
 
 def test_a_fifth_axis_of_one_keeps_the_order_of_volumes(tmp_path):
     data = numbers(*SHAPE, 4)
-    values, _ = read_dwi(save(tmp_path / "a.nii", data[:, :, :, np.newaxis]))
+    values, _ = read(save(tmp_path / "a.nii", data[:, :, :, np.newaxis]))
     np.testing.assert_array_equal(values, data)
 
 
 def test_scaling_is_done_in_float64(dwi):
     stored = np.asanyarray(nib.load(dwi).dataobj)
     edit_header(dwi, scl_slope=0.1, scl_inter=-1e6)
-    values, _ = read_dwi(dwi)
+    values, _ = read(dwi)
     slope = np.float64(np.float32(0.1))
     np.testing.assert_array_equal(values, (stored * slope - 1e6).astype(np.float32))
 
@@ -207,7 +213,7 @@ def test_scale_factors_that_mean_none(dwi, slope, warned, caplog):
     stored = np.asanyarray(nib.load(dwi).dataobj)
     edit_header(dwi, scl_slope=slope, scl_inter=3)
     with caplog.at_level(logging.WARNING):
-        values, _ = read_dwi(dwi)
+        values, _ = read(dwi)
     np.testing.assert_array_equal(values, stored)
     assert bool(caplog.records) == warned
 
@@ -217,7 +223,7 @@ def test_nan_and_infinite_voxels_are_returned_as_they_are(tmp_path):
     data[0, 0, 0, 0], data[1, 1, 1, 1] = np.nan, np.inf
     for scale in (1, 2):
         path = save(tmp_path / "a.nii", data, scl_slope=scale)
-        values, _ = read_dwi(path)
+        values, _ = read(path)
         np.testing.assert_array_equal(values, data * scale)
 
 
@@ -232,7 +238,7 @@ def test_nan_and_infinite_voxels_are_returned_as_they_are(tmp_path):
 def test_values_beyond_float32(tmp_path, data, slope):
     path = save(tmp_path / "a.nii.gz", data, scl_slope=slope)
     with pytest.raises(DataError, match=r"a\.nii\.gz holds values beyond the range of float32"):
-        read_dwi(path)
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,7 @@ def test_values_beyond_float32(tmp_path, data, slope):
 def test_images_that_are_no_dwi(tmp_path, data, said):
     path = save(tmp_path / "a.nii.gz", data)
     with pytest.raises(DataError, match=said) as caught:
-        read_dwi(path)
+        read(path)
     assert str(path) in str(caught.value)
 
 
@@ -303,7 +309,7 @@ def lfs_pointer(path):
 def test_damaged_files(dwi, damage, said):
     damage(dwi)
     with pytest.raises(DataError, match=said) as caught:
-        read_dwi(dwi)
+        read(dwi)
     assert str(dwi) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -312,13 +318,13 @@ def test_a_plain_image_that_is_cut_off(tmp_path):
     path = save(tmp_path / "a.nii", numbers(*SHAPE, 4))
     cut(path)
     with pytest.raises(DataError, match="cut off"):
-        read_dwi(path)
+        read(path)
 
 
 def test_a_header_that_announces_more_than_any_memory(dwi):
     edit_header(dwi, dim=[4, 32767, 32767, 32767, 32767, 1, 1, 1])
     with pytest.raises(DataError, match="cannot be read"):
-        read_dwi(dwi)
+        read(dwi)
 
 
 def test_images_that_are_not_here(tmp_path):
@@ -348,11 +354,39 @@ def test_any_damage_to_a_header_is_told_in_one_sentence(tmp_path_factory, place,
     content[place] = value
     path.write_bytes(content)
     try:
-        values, grid = read_dwi(path)
+        values, grid = read(path)
     except DataError as error:
         assert str(path) in str(error)
     else:
         assert values.shape[:3] == grid.shape
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_a_series_is_laid_out_on_the_disk_and_not_in_memory(tmp_path, extension):
+    stored = np.random.default_rng(4).integers(0, 2000, (40, 41, 42, 60)).astype(np.int16)
+    path, place = save(tmp_path / f"a{extension}", stored, scl_slope=0.5), tmp_path / "dwi.npy"
+    tracemalloc.start()
+    values, _ = read_dwi(path, place)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < stored.nbytes / 3  # float32 is twice as much
+    np.testing.assert_array_equal(np.load(place), stored * 0.5)
+    values[3, 4, 5, 6] = -1
+    values.flush()
+    assert np.load(place)[3, 4, 5, 6] == -1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, "dwi.npy"]
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_a_disk_without_room_for_a_series(tmp_path, extension):
+    path = save(tmp_path / f"a{extension}", np.zeros((*SHAPE, 50), np.int16))
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))
+    try:
+        with pytest.raises(OutputError, match=f"larger than {tmp_path} takes"):
+            read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 # Maps

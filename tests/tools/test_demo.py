@@ -15,7 +15,7 @@ from dipy.reconst.dti import TensorModel
 
 from bids_tract.errors import OutputError
 from bids_tract.files.gradients import read_bvals, read_bvecs
-from bids_tract.files.images import read_dwi, read_map
+from bids_tract.files.images import read_grid, read_map
 from bids_tract.tools import demo
 from bids_tract.tools.demo import run_demo, write_demo
 
@@ -69,7 +69,8 @@ def test_orientations_differ_between_participants(dataset):
 @pytest.mark.parametrize("stem", STEMS)
 def test_directions_in_the_files_are_those_of_the_bundles(dataset, stem):
     """Read by BIDS rules alone, the tensor points along the bundle that ends in each region."""
-    data, grid = read_dwi(dataset / f"{stem}_dwi.nii.gz")
+    path = dataset / f"{stem}_dwi.nii.gz"
+    data, grid = read_map(path, ndim=4), read_grid(path)
     bvals = read_bvals(dataset / f"{stem}_dwi.bval", data.shape[-1])
     bvecs = read_bvecs(dataset / f"{stem}_dwi.bvec", data.shape[-1])
     if np.linalg.det(grid.affine[:3, :3]) > 0:

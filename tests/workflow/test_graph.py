@@ -135,7 +135,13 @@ def test_scans_that_are_done_are_left_out(tmp_path):
 def test_nodes_know_their_job_and_what_they_take():
     job = planned({"tracking": ["det", "pft"]}, ())
     workflow = job_workflow(job, Path("/scratch/sub-01"), 3)
-    for node, threads in (("prepare", 1), ("csd", 1), ("track_det_csd", 3), ("track_pft_csd", 3)):
+    for node, threads in (
+        ("prepare", 1),
+        ("csd", 3),
+        ("tensor", 1),
+        ("track_det_csd", 3),
+        ("track_pft_csd", 3),
+    ):
         made = workflow.get_node(node)
         assert made.n_procs == threads
         assert made.mem_gb == pytest.approx(job.mem_gb)
