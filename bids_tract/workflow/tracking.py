@@ -199,12 +199,18 @@ class Track(StageInterface):
         """Track into a TRX file; what became of the seeds, and the seconds it took."""
         counts, n_points = Counts(), 0
         title = f"{job.label}: {self.stage_name}"
-        with Progress(title, seeds.count, "seeds") as progress, TrxWriter(trx, grid) as writer:
+        wanted = walker.params.select
+        total, unit = (wanted, "streamlines") if wanted else (seeds.count, "seeds")
+        with Progress(title, total, unit) as progress, TrxWriter(trx, grid) as writer:
             for block in track(walker, seeds):
                 writer.append(block.streamlines)
                 counts.add(block)
                 n_points += len(block.streamlines.points)
-                progress.advance(len(block.fates), f"{counts.kept:,} streamlines kept")
+                rate = n_points / max(progress.seconds, 1e-3)
+                progress.advance(
+                    len(block.streamlines) if wanted else len(block.fates),
+                    f"{counts.kept:,} streamlines kept, {rate:,.0f} points/s",
+                )
             seconds = progress.seconds
         LOGGER.info(
             "%s: %s points in %.1f s from %s", title, f"{n_points:,}", seconds, counts.sentence()

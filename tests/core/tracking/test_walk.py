@@ -116,7 +116,7 @@ def test_the_same_bytes_for_threads_blocks_and_reruns(bent, monkeypatch, method)
     if method == "pft":
         rule = TissueStop(ends_in_grey(bent), "cmc")
     results = []
-    for threads, block in ((1, 5000), (2, 5000), (1, 60), (1, 5000)):
+    for threads, block in ((1, 5000), (2, 5000), (5, 5000), (2, 60), (1, 5000)):
         monkeypatch.setattr(walk, "BLOCK", block)
         seeds = grid_seeds(bent, mask=mask)
         lines, counts, _ = run(walker(bent, rule, threads=threads, method=method), seeds)
