@@ -20,7 +20,7 @@ BIDS_VERSION = "1.11.1"
 
 def software_versions() -> str:
     """Versions of what the numbers depend on, in one text: BIDS takes no table here."""
-    packages = ("dipy", "nibabel", "nipype", "numpy", "scipy")
+    packages = ("dipy", "nibabel", "nipype", "numba", "numpy", "scipy")
     versions = {
         "bids_tract": __version__,
         "python": platform.python_version(),
@@ -141,7 +141,8 @@ def tractogram_sidecar(
     seeding : mapping
         ``layout``, ``per_voxel``, ``count``, ``mask`` (URI), ``voxels``.
     stopping : mapping
-        ``rule``, ``source`` (list of URIs), ``threshold`` (number or None).
+        ``rule``, ``source`` (list of URIs); for a threshold ``metric`` (fa, gfa, wm or the
+        map's file name) and ``threshold``.
     counts : mapping
         As `Counts.as_dict` gives them.
 
@@ -160,8 +161,9 @@ def tractogram_sidecar(
         "InterpolationOrder": 0,  # the proposal: 0 where the interpolation is linear
         "Source": tracking["field"],
         "StepSize": tracking["step_mm"],
-        "PmfThreshold": tracking["pmf_threshold"],
     }
+    if tracking["method"] != "eudx":  # which follows peaks, whatever their amplitude
+        propagation["PmfThreshold"] = tracking["pmf_threshold"]
     if tracking["method"] == "pft":
         propagation |= {
             "BackTrackingDistance": tracking["pft_back_mm"],
@@ -183,7 +185,7 @@ def tractogram_sidecar(
         termination["Masks"] = stopping["source"]
     else:
         termination["Anisotropy"] = [
-            {"Metric": "map", "Source": source, "Threshold": stopping["threshold"]}
+            {"Metric": stopping["metric"], "Source": source, "Threshold": stopping["threshold"]}
             for source in stopping["source"]
         ]
     return {

@@ -57,7 +57,7 @@ def sidecar(
         },
         stopping={
             "rule": rule, "source": list(source),
-            "threshold": 0.2 if rule == "threshold" else None,
+            "threshold": 0.2 if rule == "threshold" else None, "metric": "fa",
         },
         counts=COUNTS.as_dict(),
     )  # fmt: skip
@@ -129,7 +129,7 @@ def test_termination_by_a_threshold():
     (bound,) = written["Anisotropy"]
     assert bound["Source"] == "bids::fa.nii.gz"
     assert bound["Threshold"] == 0.2
-    assert bound["Metric"]
+    assert bound["Metric"] == "fa"
 
 
 def test_termination_by_a_mask():

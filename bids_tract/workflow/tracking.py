@@ -129,7 +129,10 @@ def _stop_rule(
         said = {"rule": "mask", "source": [uri(job, mask_path)], "threshold": None}
         return MaskStop(read_map(mask_path, grid) > 0), said
     path = job.map_path(job.settings.stopping.stop_mask)
-    said = {"rule": "threshold", "source": [uri(job, path)], "threshold": made["Threshold"]}
+    said = {
+        "rule": "threshold", "source": [uri(job, path)], "threshold": made["Threshold"],
+        "metric": Path(job.settings.stopping.stop_mask).name,
+    }  # fmt: skip
     return MapStop(read_map(path, grid), made["Threshold"]), said
 
 
