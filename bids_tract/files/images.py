@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import mmap
 import os
 import tempfile
 import zlib
@@ -110,15 +111,15 @@ def read_dwi(path: Path, place: Path) -> tuple[Float32, Grid]:
         raise DataError(f"{path} is {len(shape)}-D (shape {shape}); a DWI series is 4-D")
     grid = _grid_of(path, image, stored_header)
     _check_numbers(path, image, stored_header)
-    with writing_in(place.parent):
-        try:
+    try:
+        with writing_in(place.parent):  # a full disk is not the fault of the image
             stored = _map_stored(image.dataobj, place.parent)
-        except _UNREADABLE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # not of the content
-            raise _unreadable(path, error) from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    with writing_in(place.parent):
         data = _make_room(place, shape)
     _scale(path, image, stored.reshape(shape, order="F"), data)
+    _advise(data, mmap.MADV_NORMAL)
     return data, grid
 
 
@@ -239,7 +240,7 @@ def write_map(
     if data.shape[:3] != grid.shape:
         raise ValueError(f"an array of shape {data.shape} does not fit the grid {grid.shape}")
     kind = np.dtype(np.uint8 if data.dtype == bool else dtype)
-    stored = data.astype(kind)
+    stored = data.astype(kind, copy=False)
     if kind.kind in "iu" and not np.array_equal(stored, data):
         raise ValueError(f"the values do not fit {kind}")
     image = nib.Nifti1Image(stored, grid.affine)
@@ -383,7 +384,16 @@ def _make_room(place: Path, shape: tuple[int, ...]) -> Float32:
     # Writing to a map of a file that has no blocks kills the process when the disk is full.
     with place.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
+    # Slices lie scattered in it: what the system reads ahead is not wanted yet and, where memory
+    # is short, would be dropped and read again with each of them.
+    _advise(data, mmap.MADV_RANDOM)
     return data
+
+
+def _advise(data: Float32, advice: int) -> None:
+    """Tell the system how a memory map will be used."""
+    assert isinstance(data.base, mmap.mmap)
+    data.base.madvise(advice)
 
 
 def _scale(path: Path, image: Any, stored: NDArray[Any], values: Float32) -> None:

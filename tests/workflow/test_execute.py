@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_in_this_process(tmp_path):
 
 
 def test_in_several_processes_that_log_to_the_file(tmp_path, capfd):
+    # The server of an earlier test would write to that test's standard error.
+    forkserver._forkserver._stop()
     run(workflow_of(tmp_path, one="write", two="write"), tmp_path)
     assert os.getpid() not in {pid_in(tmp_path / "one"), pid_in(tmp_path / "two")}
     log = (tmp_path / "run.log").read_text()

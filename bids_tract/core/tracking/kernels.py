@@ -5,6 +5,10 @@ Coordinates are voxels, (0, 0, 0) the centre of the first. Directions are number
 patch is one vector operation. A heading is a direction with a sign: ``v + 1`` or ``-(v + 1)``;
 0 is none. Positions are float64, amplitudes float32.
 
+All of it stands in one file: numba's cache looks for changes in the file of the function that is
+called only, and would keep serving old code of functions that come from others (``vector.py`` is
+the exception: touch this file after changing that one).
+
 Letters in shapes: S seeds, R rows of the amplitude table, D directions (padded), C voxels of the
 padded box, M particles.
 """
