@@ -374,14 +374,11 @@ class _Planner:
 
 
 def _memory_gb(scan: Scan) -> float:
-    """A bound on what the largest stage holds at once."""
-    x, y, z, n = scan.shape
-    voxels = x * y * z
-    series = 3 * 4 * voxels * n  # as read, as cleaned, and a slab's working copies
-    # Amplitudes on 368 directions in float32, beside the coefficients; the brain fills at most
-    # half of the image.
-    odf = 0.5 * 4 * (368 + 45) * voxels
-    return 0.5 + max(series, odf) / 1e9
+    """A bound on what the largest stage, tracking, holds at once; the series stays on the disk."""
+    x, y, z, _ = scan.shape
+    # Coefficients and a few maps; and amplitudes on 368 directions in float32 of the brain, which
+    # fills at most half of the image.
+    return 0.5 + 4 * (45 + 10 + 0.5 * 368) * x * y * z / 1e9
 
 
 def build_plan(
