@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -279,7 +280,9 @@ def _exit_code(failed: list[int], n_complete: int) -> int:
 
 def validate(bids_dir: Path) -> None:
     """Run the BIDS validator where it is installed; its errors are said, not fatal."""
-    program = shutil.which("bids-validator-deno") or shutil.which("bids-validator")
+    # Or beside this program's Python, where the environment is not activated.
+    places = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    program = shutil.which("bids-validator-deno", path=places)
     if program is None:
         LOGGER.info("no BIDS validator is installed; the dataset is taken as it is")
         return

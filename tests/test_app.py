@@ -192,6 +192,7 @@ def test_faults_of_the_dataset_are_said_and_do_not_stop_the_run(raw, tmp_path, m
 
 def test_no_validator_is_no_obstacle(raw, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # where it is looked for too
     assert said_by_validate(raw, caplog) == [
         "no BIDS validator is installed; the dataset is taken as it is"
     ]
