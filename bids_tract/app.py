@@ -116,7 +116,10 @@ class _Run:
         from bids_tract.workflow.saved import Fingerprints, recorded_digest
 
         inputs = self.settings.input
-        dataset = index_dataset(self.bids_dir, inputs, self.settings.gradients)
+        dataset = index_dataset(
+            self.bids_dir, inputs, self.settings.gradients,
+            merge_runs=self.settings.prepare.merge_runs,
+        )  # fmt: skip
         LOGGER.info("bids_tract %s: %s", __version__, dataset.name)
         for note in dataset.notes:
             LOGGER.warning("%s", note)

@@ -12,8 +12,6 @@ from importlib.metadata import version
 from typing import Any
 
 from bids_tract import __version__
-from bids_tract.plan import maps_used, tissue_rule
-from bids_tract.settings import Settings
 
 BIDS_VERSION = "1.11.1"
 
@@ -209,49 +207,6 @@ def tractogram_sidecar(
     }
 
 
-REFERENCES = {
-    "csa": "Aganj et al. (2010). Reconstruction of the orientation distribution function in "
-    "single- and multiple-shell q-ball imaging within constant solid angle. "
-    "doi:10.1002/mrm.22365",
-    "csd": "Tournier, Calamante, Connelly (2007). Robust determination of the fibre orientation "
-    "distribution in diffusion MRI: non-negativity constrained super-resolved spherical "
-    "deconvolution. doi:10.1016/j.neuroimage.2007.02.016",
-    # Both the continuous map criterion and particle filtering.
-    "cmc": "Girard et al. (2014). Towards quantitative connectivity analysis: reducing"
-    " tractography biases. doi:10.1016/j.neuroimage.2014.04.074",
-    "act": "Smith et al. (2012). Anatomically-constrained tractography. "
-    "doi:10.1016/j.neuroimage.2012.06.005",
-    "dipy": "Garyfallidis et al. (2014). Dipy, a library for the analysis of diffusion MRI data. "
-    "doi:10.3389/fninf.2014.00008",
-    "nipype": "Gorgolewski et al. (2011). Nipype: a flexible, lightweight and extensible "
-    "neuroimaging data processing framework in Python. doi:10.3389/fninf.2011.00013",
-}
-
-
-def citation(settings: Settings) -> str:
-    """The methods in words, with the references of what was used, as Markdown."""
-    tracking = settings.tracking
-    names = {"csa": "constant solid angle ODFs", "csd": "constrained spherical deconvolution"}
-    models = " and ".join(names[model] for model in settings.model.model)
-    methods = " and ".join(ALGORITHMS[method][0] for method in tracking.tracking)
-    used: set[str | None] = {*settings.model.model, "dipy", "nipype"}
-    used |= {tissue_rule(settings, method) for method in tracking.tracking}
-    if "pft" in tracking.tracking:
-        used.add("cmc")
-    if "gfa" in maps_used(settings):
-        used.add("csa")
-    listed = "\n".join(f"- {text}" for key, text in REFERENCES.items() if key in used)
-    return (
-        "# Methods\n\n"
-        f"Diffusion data were processed with bids_tract {__version__}. Fibre orientations were "
-        f"estimated by {models}. Streamlines were made by {methods} tracking with steps of "
-        f"{tracking.step_mm:g} mm and turns of at most {tracking.max_angle_deg:g} degrees; those "
-        f"between {tracking.min_length_mm:g} and {tracking.max_length_mm:g} mm long were kept "
-        f"(random seed {settings.seeding.random_seed}).\n\n"
-        f"# References\n\n{listed}\n"
-    )
-
-
 def readme(source_name: str) -> str:
     """``README.md`` of the output folder."""
     return (
@@ -259,5 +214,5 @@ def readme(source_name: str) -> str:
         f"Made by bids_tract {__version__}. Each scan has its maps, masks and tractograms in\n"
         "`sub-*/[ses-*/]dwi/`, each with a JSON file that says how it was made. Tractograms are\n"
         "in RAS+ mm. `logs/` holds the settings, the plan and the messages of each run, and the\n"
-        "text to cite (`CITATION.md`).\n"
+        "text to cite (`CITATION.md`, `CITATION.bib`).\n"
     )

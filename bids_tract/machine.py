@@ -6,7 +6,9 @@ Needs only the standard library: ``prepare_environment`` runs before numpy is im
 from __future__ import annotations
 
 import os
+import platform
 import resource
+import shutil
 import tempfile
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -14,7 +16,16 @@ from pathlib import Path
 from bids_tract.errors import OutputError
 
 HOME = "home"  # in the work folder, where the user's own cannot be written
+# Names the folder of kernels that an image brings along, compiled for `portable_target`.
+KERNELS = "BIDS_TRACT_KERNELS"
 _NO_LIMIT = 1 << 60  # cgroup v1 writes about 2**63 for "no limit"
+# Tracking writes its streamlines there before they are put in place.
+_LITTLE_SPACE = 1 << 30
+# Worker processes are reached by a socket in the temporary folder: a name such as
+# "/pymp-abcdefgh/listener-abcdefgh" is added, and a socket's path may have 107 characters.
+_LONGEST_TMPDIR = 107 - 36
+# x86-64-v3: Intel from 2013 (Haswell), AMD from 2015 on. Some of it, by the kernel's names.
+_X86_64_V3 = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "abm"})
 
 
 def _cgroup_folders(controller: str) -> Iterator[tuple[int, Path]]:
@@ -51,8 +62,12 @@ def _cgroup_folders(controller: str) -> Iterator[tuple[int, Path]]:
 
 
 def _words(path: Path) -> list[str]:
+    return " ".join(_lines(path)).split()
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
+        return path.read_text().splitlines()
     except OSError:
         return []
 
@@ -92,11 +107,53 @@ def available_cpus() -> int:
             words = _words(folder / "cpu.max")
         if len(words) == 2 and words[0] not in ("max", "-1"):
             counts.append(max(1, -(-int(words[0]) // int(words[1]))))
-    for name in ("SLURM_CPUS_PER_TASK", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC"):
+    # SLURM sets the first only where CPUs for each task were asked for.
+    for name in (
+        "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC",
+    ):  # fmt: skip
         if granted := _granted(name):
             counts.append(granted)
             break
     return min(counts)
+
+
+def portable_target() -> str | None:
+    """The kind of CPU that an image's kernels are compiled for, by LLVM's name.
+
+    None where this CPU is older than that, or its features are not known.
+    """
+    if platform.machine() != "x86_64":
+        return "generic"
+    lines = _lines(Path("/proc/cpuinfo"))
+    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    return "x86-64-v3" if flags >= _X86_64_V3 else None
+
+
+def work_folder(asked: str | None) -> Path:
+    """The folder for intermediate files, absolute; it is not made here.
+
+    Parameters
+    ----------
+    asked : str or None
+        What the user wants; without it ``work`` in the current folder, or one of this user's in
+        the temporary folder where nothing can be written there (read-only images).
+
+    Raises
+    ------
+    OutputError
+        When the one in the temporary folder is somebody else's.
+
+    """
+    if asked is not None:
+        return Path(asked).absolute()
+    usual = Path.cwd() / "work"
+    if os.access(usual if usual.exists() else usual.parent, os.W_OK | os.X_OK):
+        return usual
+    own = Path(tempfile.gettempdir(), f"bids_tract-{os.getuid()}")
+    # Compiled code lies there, and others may write in the temporary folder.
+    if os.path.lexists(own) and own.lstat().st_uid != os.getuid():
+        raise OutputError(f"{own} belongs to somebody else; give a work folder with --work-dir.")
+    return own
 
 
 def prepare_environment(
@@ -153,7 +210,34 @@ def prepare_environment(
     if given and usable != Path(given):
         notes.append(f"NUMBA_CACHE_DIR={given} cannot be written; using {usable}")
     environ["NUMBA_CACHE_DIR"] = str(usable)
-    return notes
+    if environ.get(KERNELS) and "NUMBA_CPU_NAME" not in environ and (cpu := portable_target()):
+        target(cpu, environ)
+    return notes + _temporary_folder(environ) + _space(scratch)
+
+
+def target(cpu: str, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Have kernels compiled for a kind of CPU, by LLVM's name; before numba is imported."""
+    environ["NUMBA_CPU_NAME"] = cpu
+    environ["NUMBA_CPU_FEATURES"] = ""  # those of the name, not those of this CPU
+
+
+def _temporary_folder(environ: MutableMapping[str, str]) -> list[str]:
+    """Give up a temporary folder whose path is too long for sockets; what was done."""
+    given = environ.get("TMPDIR", "")
+    if len(given) <= _LONGEST_TMPDIR:
+        return []
+    environ["TMPDIR"] = "/tmp"
+    tempfile.tempdir = None  # to be found anew
+    return [f"TMPDIR={given} is too long for sockets; using /tmp"]
+
+
+def _space(folder: Path) -> list[str]:
+    """A warning where intermediate files will hardly fit."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free >= _LITTLE_SPACE:
+        return []
+    return [f"only {free >> 20} MB are free in {folder}; --work-dir takes another folder"]
 
 
 def _can_write(folder: Path) -> bool:

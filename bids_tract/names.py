@@ -146,6 +146,8 @@ class Kind:
         One sentence for sidecars and documents.
     given : tuple of str
         Entities whose label differs from run to run.
+    folder : str
+        The data type's folder.
 
     """
 
@@ -155,6 +157,7 @@ class Kind:
     entities: Mapping[str, str]
     description: str
     given: tuple[str, ...] = field(default=())
+    folder: str = "dwi"
 
 
 def _image(key: str, suffix: str, description: str, **entities: str) -> Kind:
@@ -166,7 +169,18 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(
             "preproc_dwi", "dwi", (".nii.gz", ".bval", ".bvec"), {"desc": "preproc"},
-            "The diffusion series as the models saw it.",
+            "The diffusion series, corrected, as the models saw it.",
+        ),
+        Kind(
+            "confounds", "timeseries", (".tsv",), {"desc": "confounds"},
+            "How the head moved: position of each volume of the diffusion series relative to the "
+            "first.",
+        ),
+        _image("dwiref", "dwiref", "Mean of the volumes without diffusion weighting."),
+        Kind(
+            "t1w_xfm", "xfm", (".txt",), {"from": "T1w", "to": "dwi", "mode": "image"},
+            "Rigid transform (ITK) that brings images from T1w space to the diffusion series.",
+            folder="anat",
         ),
         _image("brain_mask", "mask", "The voxels of the brain.", desc="brain"),
         _image("seed_mask", "mask", "The voxels in which streamlines start.", desc="seed"),
@@ -268,7 +282,7 @@ def output_path(
         raise ValueError(f"the scan's own {', '.join(sorted(taken))} would be overwritten")
     name = format_name(scan | dict(described.entities) | entities, described.suffix, extension)
     folders = [f"{key}-{scan[key]}" for key in ("sub", "ses") if key in scan]
-    return PurePosixPath(*folders, "dwi", name)
+    return PurePosixPath(*folders, described.folder, name)
 
 
 def sidecar_path(path: AnyPath) -> AnyPath:
@@ -306,4 +320,6 @@ def bidsignore() -> list[str]:
         "*_tractogram.*",
         "*_xfm.*",
         "*_dwi.bv*",
+        "*_dwiref.*",
+        "*_timeseries.*",
     ]

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bids_tract import __version__
+from bids_tract.core.preprocess.denoise import enough_volumes
+from bids_tract.core.preprocess.motion import can_register
+from bids_tract.core.preprocess.unring import slice_axis_of, unring_advised
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.dataset import Dataset, Scan
 from bids_tract.errors import MissingInputError
@@ -57,6 +60,33 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """What is done to a raw series before the models see it, and why.
+
+    Attributes
+    ----------
+    denoise : {"mppca", "patch2self"} or None
+    unring : int or None
+        The image axis across the slices, None where ringing is left alone.
+    motion : {"eddy", "rigid"} or None
+    reasons : tuple of str
+        Why a step is left out that nobody switched off, in sentences.
+
+    """
+
+    denoise: Literal["mppca", "patch2self"] | None = None
+    unring: int | None = None
+    motion: Literal["eddy", "rigid"] | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is done, in order: ``("mppca", "unring-2", "eddy")``."""
+        unring = None if self.unring is None else f"unring-{self.unring}"
+        return tuple(word for word in (self.denoise, unring, self.motion) if word)
+
+
+@dataclass(frozen=True)
 class Job:
     """All that is done with one scan.
 
@@ -66,6 +96,8 @@ class Job:
         What comes in.
     settings : Settings
         What was asked for.
+    corrections : Corrections
+        What is done to its series first.
     stages : dict of str to Stage
         By name, in the order of the work.
     mem_gb : float
@@ -77,6 +109,7 @@ class Job:
 
     scan: Scan
     settings: Settings
+    corrections: Corrections
     stages: Mapping[str, Stage]
     mem_gb: float
     roots: Mapping[str, Path]
@@ -104,6 +137,12 @@ class Job:
         """A file of a stage."""
         return self.stages[stage].outputs[key]
 
+    @property
+    def series(self) -> tuple[Path, ...]:
+        """The images that the models are fitted to: the corrected one, or those that came in."""
+        corrected = self.stages["prepare"].outputs.get("preproc_dwi")
+        return (corrected,) if corrected else tuple(run.dwi for run in runs_of(self.scan))
+
     def map_path(self, chosen: str) -> Path:
         """The file of a map that seeds or stops are made from: fa, gfa, wm, or a file's name."""
         stages = {"fa": ("tensor", "tensor_fa"), "gfa": ("csa", "csa_gfa")}
@@ -123,7 +162,8 @@ class Plan:
         """The plan as text, for ``--dry-run``."""
         lines = []
         for job in self.jobs:
-            lines.append(f"{job.label}  {job.scan.dwi}  (about {job.mem_gb:.1f} GB)")
+            images = ", ".join(str(run.dwi) for run in runs_of(job.scan))
+            lines.append(f"{job.label}  {images}  (about {job.mem_gb:.1f} GB)")
             for stage in job.stages.values():
                 lines.append(f"  {stage.name:14} {stage.reason}")
                 lines += [
@@ -140,6 +180,7 @@ class Plan:
                 {
                     "Label": job.label,
                     "Scan": str(job.scan.dwi),
+                    "Corrections": list(job.corrections.steps),
                     "MemoryGB": round(job.mem_gb, 2),
                     "Stages": [
                         {
@@ -211,6 +252,46 @@ def needs_tissue(settings: Settings) -> bool:
     )
 
 
+def runs_of(scan: Scan) -> tuple[Scan, ...]:
+    """The single series that a scan is made of."""
+    return scan.runs or (scan,)
+
+
+def corrections(scan: Scan, settings: Settings) -> Corrections:
+    """Resolve what is done to a raw series; nothing to a preprocessed one."""
+    asked = settings.prepare
+    if scan.preprocessed or asked.preprocessed:
+        return Corrections()
+    reasons = []
+    denoise: Literal["mppca", "patch2self"] | None = None
+    if asked.denoise == "auto":
+        fewest = min(run.shape[3] for run in runs_of(scan))
+        if enough_volumes(fewest):
+            denoise = "mppca"
+        else:
+            reasons.append(f"Not denoised: {fewest} volumes are too few (--denoise mppca does).")
+    elif asked.denoise != "none":
+        denoise = asked.denoise
+    unring = asked.unring == "on"
+    if asked.unring == "auto":
+        unring, why = unring_advised(scan.metadata)
+        if not unring:
+            reasons.append(f"Ringing was not removed: {why} (--unring on does).")
+    motion = None if asked.motion == "none" else asked.motion
+    if motion and (why_not := can_register(scan.shape)):
+        motion = None
+        reasons.append(f"Motion was not corrected. {why_not}")
+    slices = slice_axis_of(scan.metadata) if unring else None
+    return Corrections(denoise, slices, motion, tuple(reasons))
+
+
+def needs_registration(scan: Scan) -> bool:
+    """Whether a T1w image has to be registered to the series before tissue is known there."""
+    if scan.tissue is not None:
+        return scan.tissue.reference is not None
+    return scan.t1w is not None and not scan.t1w.in_scan_space
+
+
 def _digest(*parts: Any) -> str:
     text = json.dumps([__version__, *parts], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -229,6 +310,7 @@ class _Planner:
     ) -> None:
         self.scan, self.settings, self.output_dir = scan, settings, output_dir
         self.fingerprint, self.recorded = fingerprint, recorded
+        self.corrections = corrections(scan, settings)
         self.stages: dict[str, Stage] = {}
 
     def path(self, kind: str, extension: str | None = None, **entities: str) -> Path:
@@ -265,31 +347,49 @@ class _Planner:
         return self.stages
 
     def prepare(self) -> None:
-        scan = self.scan
+        scan, asked, todo = self.scan, self.settings.gradients, self.corrections
+        outputs = {}
+        if todo.steps:
+            outputs["preproc_dwi"] = self.path("preproc_dwi")
+            outputs["preproc_bval"] = self.path("preproc_dwi", ".bval")
+            outputs["preproc_bvec"] = self.path("preproc_dwi", ".bvec")
+        if todo.motion:
+            outputs["confounds"] = self.path("confounds")
+        outputs |= {kind: self.path(kind) for kind in ("dwiref", "brain_mask")}
         self.add(
             "prepare",
-            {"brain_mask": self.path("brain_mask")},
-            self.files(scan.dwi, scan.bval, scan.bvec, scan.b_table, scan.brain_mask),
-            scan.convention,
-            self.settings.gradients.b0_threshold,
+            outputs,
+            [self.files(run.dwi, run.bval, run.bvec, run.b_table) for run in runs_of(scan)],
+            self.files(scan.brain_mask),
+            [run.convention for run in runs_of(scan)],
+            [asked.b0_threshold, asked.bvec_axes],
+            # A warning or an error changes no number.
+            asked.gradient_check == "fix",
+            todo.steps,
         )
 
     def anatomy(self) -> None:
-        tissue = self.scan.tissue
-        if tissue is None:
+        tissue, t1w = self.scan.tissue, self.scan.t1w
+        if tissue is None and t1w is None:
             raise MissingInputError(
-                f"{self.label}: no tissue maps were found, and {self._wants_tissue()} needs them. "
-                "Give a dataset with label-WM, label-GM and label-CSF probseg images, or a 5TT "
-                "image (seg-5tt_probseg), in the space of the diffusion series with "
-                "--derivatives; or track without them (--tracking prob, --stop-mask fa)."
+                f"{self.label}: neither tissue maps nor a T1-weighted image were found, and "
+                f"{self._wants_tissue()} needs one of them. Give a T1w image "
+                "(anat/*_T1w.nii.gz), or with --derivatives a dataset with label-WM, label-GM "
+                "and label-CSF probseg images or a 5TT image (seg-5tt_probseg); or track without "
+                "them (--tracking prob, --stop-mask fa)."
                 + "".join(f" {note}" for note in self.scan.notes)
             )
+        outputs = {f"{t}_probseg": self.path(f"{t}_probseg") for t in ("wm", "gm", "csf")}
+        if needs_registration(self.scan):
+            outputs["t1w_xfm"] = self.path("t1w_xfm")
+        image = t1w if tissue is None else tissue.reference
         self.add(
             "anatomy",
-            {f"{t}_probseg": self.path(f"{t}_probseg") for t in ("wm", "gm", "csf")},
+            outputs,
             self.after("prepare"),
-            self.files(*tissue.files),
-            tissue.kind,
+            self.files(*(tissue.files if tissue is not None else ())),
+            [tissue.kind, dict(tissue.labels)] if tissue is not None else "T1w",
+            self.files(*image.files) if image is not None else [],
         )
 
     @property
@@ -413,12 +513,14 @@ def build_plan(
     jobs, missing = [], {}
     for scan in dataset.scans:
         try:
-            stages = _Planner(scan, settings, output_dir, fingerprint, recorded).plan()
+            planner = _Planner(scan, settings, output_dir, fingerprint, recorded)
+            stages = planner.plan()
         except MissingInputError as error:
             missing[scan.label] = error
         else:
             roots = {"": output_dir, "source": dataset.root, **dataset.derivatives}
-            jobs.append(Job(scan, settings, stages, _memory_gb(scan), roots))
+            todo = planner.corrections
+            jobs.append(Job(scan, settings, todo, stages, _memory_gb(scan), roots))
     return Plan(output_dir, dataset, tuple(jobs)), missing
 
 

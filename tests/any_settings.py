@@ -21,6 +21,7 @@ BY_PARSER: dict[Any, st.SearchStrategy[Any]] = {
     values.as_label: LABELS,
     values.as_path: TEXTS,
     values.as_memory: st.floats(1e-3, 1e6),
+    values.as_axes: st.permutations(["i", "j-", "k"]).map(",".join),
     values.as_threshold: st.builds(Threshold, st.floats(0, 1e6))
     | st.builds(Threshold, SHARES, st.just(True)),
     values.as_response: st.none()

@@ -18,6 +18,7 @@ QSIPREP = {
     "DatasetType": "derivative",
     "GeneratedBy": [{"Name": "QSIPrep", "Version": "26.0.0"}],
 }
+FMRIPREP = {**QSIPREP, "Name": "fMRIPrep output", "GeneratedBy": [{"Name": "fMRIPrep"}]}
 SMRIPREP = {**QSIPREP, "Name": "sMRIPrep output", "GeneratedBy": [{"Name": "sMRIPrep"}]}
 OTHER = {**QSIPREP, "Name": "some derivative", "GeneratedBy": [{"Name": "something"}]}
 
@@ -35,10 +36,12 @@ def make_dataset(root: Path, description: Mapping[str, Any] = RAW) -> Path:
     return root
 
 
-def write_image(path: Path, shape: Sequence[int] = (2, 2, 2)) -> Path:
-    """A NIfTI image of zeros, 2 mm."""
+def write_image(path: Path, shape: Sequence[int] = (2, 2, 2), *, shift: float = 0.0) -> Path:
+    """A NIfTI image of zeros, 2 mm, its first voxel `shift` mm to the right of the origin."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = nib.Nifti1Image(np.zeros(shape, np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[0, 3] = shift
+    image = nib.Nifti1Image(np.zeros(shape, np.int16), affine)
     nib.save(image, path)
     return path
 
@@ -61,11 +64,13 @@ def write_dwi(
     b_table: bool = False,
     extension: str = ".nii.gz",
     metadata: Mapping[str, Any] | None = None,
+    size: Sequence[int] = (2, 2, 2),
+    shift: float = 0.0,
 ) -> Path:
     """A diffusion series in its place: ``write_dwi(root, "sub-01_ses-1_dir-AP_dwi")``."""
     folders = [part for part in name.split("_") if part.startswith(("sub-", "ses-"))]
     stem = root.joinpath(*folders, "dwi", name)
-    path = write_image(Path(f"{stem}{extension}"), (2, 2, 2, len(bvals)))
+    path = write_image(Path(f"{stem}{extension}"), (*size, len(bvals)), shift=shift)
     if gradients:
         write_gradients(stem, bvals)
     if b_table:
@@ -82,6 +87,12 @@ def write_tissue(folder: Path, prefix: str, shape: Sequence[int] = (2, 2, 2)) ->
         write_image(folder / f"{prefix}_label-{label}_probseg.nii.gz", shape)
         for label in ("WM", "GM", "CSF")
     )
+
+
+def write_anat(root: Path, name: str, shape: Sequence[int] = (2, 2, 2)) -> Path:
+    """An anatomical image in its place: ``write_anat(root, "sub-01_ses-1_T1w")``."""
+    folders = [part for part in name.split("_") if part.startswith(("sub-", "ses-"))]
+    return write_image(root.joinpath(*folders, "anat", f"{name}.nii.gz"), shape)
 
 
 def break_link(path: Path) -> Path:

@@ -35,6 +35,7 @@ def make_scan(tissue: TissueFiles | None = None, **entities: str) -> Scan:
         convention_reason="a test",
         brain_mask=RAW / "mask.nii.gz",
         tissue=tissue,
+        t1w=None,
         dataset_root=RAW,
         dataset_name="raw",
         preprocessed=False,

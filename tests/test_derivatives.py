@@ -12,7 +12,6 @@ from bids_tract.core.tracking.outcome import Counts, EndReason, Fate
 from bids_tract.derivatives import (
     ALGORITHMS,
     SEEDING_TYPES,
-    citation,
     colour_encoding,
     common_sidecar,
     dataset_description,
@@ -226,37 +225,3 @@ def test_the_readme_names_the_source():
 
 # --- What to cite -------------------------------------------------------------------------------
 
-CSA, CSD, PFT, ACT = "Aganj", "Tournier", "Girard", "Smith"
-
-
-@pytest.mark.parametrize(
-    ("said", "cited"),
-    [
-        ({}, {CSD}),
-        ({"model": "csa"}, {CSA}),
-        ({"model": ["csa", "csd"]}, {CSA, CSD}),
-        ({"stop_mask": "gfa"}, {CSA, CSD}),  # of CSA's ODF
-        ({"seed_mask": "gfa", "seeding": "interface"}, {CSD}),  # nobody reads it
-        ({"tracking": "pft"}, {CSD, PFT}),
-        ({"stopping": "cmc"}, {CSD, PFT}),
-        ({"stopping": "act"}, {CSD, ACT}),
-        ({"tracking": "pft", "stopping": "act"}, {CSD, PFT, ACT}),
-    ],
-)
-def test_what_was_used_is_cited_and_nothing_else(said, cited):
-    text = citation(asked(**said))
-    assert {name for name in (CSA, CSD, PFT, ACT) if name in text} == cited
-    assert "Garyfallidis" in text
-    assert "Gorgolewski" in text
-
-
-def test_the_methods_in_words():
-    text = citation(
-        asked(model=["csa", "csd"], tracking=["det", "prob"], step_mm=0.4, random_seed=3)
-    )
-    assert f"bids_tract {__version__}" in text
-    assert "constant solid angle ODFs and constrained spherical deconvolution" in text
-    assert "deterministic and probabilistic tracking" in text
-    assert "steps of 0.4 mm and turns of at most 30 degrees" in text
-    assert "between 20 and 300 mm" in text
-    assert "random seed 3" in text

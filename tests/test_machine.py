@@ -3,18 +3,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 from bids_tract import machine
 from bids_tract.errors import OutputError
-from bids_tract.machine import available_cpus, available_memory_gb, prepare_environment
+from bids_tract.machine import (
+    available_cpus,
+    available_memory_gb,
+    portable_target,
+    prepare_environment,
+    work_folder,
+)
 
 ROOT = Path(__file__).parents[1]
 BATCH = (
-    "SLURM_CPUS_PER_TASK", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC", "SLURM_MEM_PER_NODE",
-    "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE",
+    "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "NSLOTS", "PBS_NCPUS", "LSB_DJOB_NUMPROC",
+    "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU",
 )  # fmt: skip
 
 
@@ -58,7 +65,7 @@ def test_memory_obeys_the_limit_of_the_address_space():
 # --- Batch systems ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BATCH[:4])
+@pytest.mark.parametrize("name", BATCH[:5])
 def test_cpus_obey_the_batch_system(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     assert available_cpus() == 1
@@ -165,6 +172,90 @@ def test_a_container_sees_its_own_group_at_the_mount(kernel):
     kernel.version_2("/machine/box", mounted="/machine/box")
     kernel.write("/sys/fs/cgroup/memory.max", "2000000000\n")
     assert available_memory_gb() == 2
+
+
+# --- The kind of CPU ----------------------------------------------------------------------------
+
+HASWELL = "fpu sse4_2 avx avx2 bmi1 bmi2 f16c fma movbe abm"
+
+
+@pytest.mark.parametrize(
+    ("flags", "target"),
+    [(HASWELL, "x86-64-v3"), (HASWELL + " avx512f", "x86-64-v3"), ("fpu sse4_2 avx", None)],
+)
+def test_kernels_of_an_image_are_for_cpus_that_have_what_they_use(
+    kernel, monkeypatch, flags, target
+):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    kernel.write("/proc/cpuinfo", f"processor\t: 0\nflags\t\t: {flags}\nbugs\t: spectre\n")
+    assert portable_target() == target
+
+
+def test_a_cpu_that_says_nothing_is_compiled_for(kernel, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert portable_target() is None
+
+
+def test_other_architectures_take_the_least(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert portable_target() == "generic"
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", None])
+def test_in_an_image_kernels_are_those_of_its_target(tmp_path, monkeypatch, target):
+    monkeypatch.setattr(machine, "portable_target", lambda: target)
+    for outside in ({"HOME": str(tmp_path)}, {"HOME": str(tmp_path), machine.KERNELS: ""}):
+        prepare_environment(tmp_path, outside)
+        assert "NUMBA_CPU_NAME" not in outside
+    image = {"HOME": str(tmp_path), machine.KERNELS: "/opt/kernels"}
+    prepare_environment(tmp_path, image)
+    assert image.get("NUMBA_CPU_NAME") == target
+    assert image.get("NUMBA_CPU_FEATURES") == (None if target is None else "")
+    asked = {"HOME": str(tmp_path), machine.KERNELS: "/opt/kernels", "NUMBA_CPU_NAME": "znver4"}
+    prepare_environment(tmp_path, asked)
+    assert asked["NUMBA_CPU_NAME"] == "znver4"
+
+
+# --- The work folder ----------------------------------------------------------------------------
+
+
+def test_the_work_folder_is_the_one_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert work_folder("there") == tmp_path / "there"
+    assert work_folder(None) == tmp_path / "work"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_where_nothing_can_be_written_it_is_a_temporary_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write in any folder
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    own = tmp_path / f"bids_tract-{os.getuid()}"
+    assert work_folder(None) == own
+    own.symlink_to("/nonexistent")  # ours
+    assert work_folder(None) == own
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    own.rename(tmp_path / f"bids_tract-{os.getuid()}")  # now somebody else's
+    with pytest.raises(OutputError, match=r"somebody else.*--work-dir"):
+        work_folder(None)
+
+
+def test_little_space_is_said(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(64 << 20, 0, 64 << 20))
+    (note,) = prepare_environment(tmp_path / "not" / "yet", {"HOME": str(tmp_path)})
+    assert note.startswith(f"only 64 MB are free in {tmp_path / 'not' / 'yet'}")
+
+
+def test_a_temporary_folder_too_deep_for_sockets_is_given_up(tmp_path):
+    deep = f"/{'d' * 80}"
+    environ = {"HOME": str(tmp_path), "TMPDIR": deep}
+    (note,) = prepare_environment(tmp_path, environ)
+    assert deep in note
+    assert environ["TMPDIR"] == "/tmp"
+    short = {"HOME": str(tmp_path), "TMPDIR": "/scratch/job"}
+    assert prepare_environment(tmp_path, short) == []
+    assert short["TMPDIR"] == "/scratch/job"
 
 
 # --- Environment --------------------------------------------------------------------------------

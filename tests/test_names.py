@@ -49,6 +49,9 @@ def every_output(source: dict[str, str]) -> list[PurePosixPath]:
     ("kind", "extension", "own", "expected"),
     [
         ("preproc_dwi", ".bvec", {}, "desc-preproc_dwi.bvec"),
+        ("confounds", None, {}, "desc-confounds_timeseries.tsv"),
+        ("dwiref", None, {}, "dwiref.nii.gz"),
+        ("t1w_xfm", None, {}, "from-T1w_to-dwi_mode-image_xfm.txt"),
         ("brain_mask", None, {}, "desc-brain_mask.nii.gz"),
         ("seed_mask", None, {}, "desc-seed_mask.nii.gz"),
         ("stop_mask", None, {}, "desc-stop_mask.nii.gz"),
@@ -73,7 +76,8 @@ def every_output(source: dict[str, str]) -> list[PurePosixPath]:
 )
 def test_each_kind_has_its_name(kind, extension, own, expected):
     path = names.output_path(kind, SOURCE, extension, **own)
-    assert str(path) == f"sub-01/ses-1/dwi/sub-01_ses-1_dir-AP_space-ACPC_{expected}"
+    folder = "anat" if kind == "t1w_xfm" else "dwi"
+    assert str(path) == f"sub-01/ses-1/{folder}/sub-01_ses-1_dir-AP_space-ACPC_{expected}"
 
 
 def test_every_kind_is_named_above():

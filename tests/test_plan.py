@@ -11,9 +11,19 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from bids_tract import plan as plan_module
-from bids_tract.dataset.types import Skipped, TissueFiles
+from bids_tract.dataset.types import Anatomical, Scan, Skipped, TissueFiles
 from bids_tract.names import ENTITY_ORDER, OUTPUT_ENTITIES, sidecar_path
-from bids_tract.plan import Job, is_done, maps_used, needs_tissue, tissue_rule, track_params
+from bids_tract.plan import (
+    Corrections,
+    Job,
+    corrections,
+    is_done,
+    maps_used,
+    needs_registration,
+    needs_tissue,
+    tissue_rule,
+    track_params,
+)
 from bids_tract.settings import Settings, all_options
 from tests.any_settings import LABELS
 from tests.plans import (
@@ -49,7 +59,14 @@ MATTERS: dict[str, tuple[Any, set[str]]] = {
     "bids_database_dir": ("db", NOTHING),
     "skip_bids_validation": (True, NOTHING),
     "bvec_convention": ("fsl", NOTHING),  # the scan says which was decided on
+    "bvec_axes": ("j,i,k", ALL),
+    "gradient_check": ("fix", ALL),
     "b0_threshold": (100, ALL),
+    "preprocessed": (True, ALL),
+    "denoise": ("mppca", ALL),
+    "unring": ("off", ALL),
+    "motion": ("rigid", ALL),
+    "merge_runs": (True, NOTHING),  # the scan says which were merged
     "shell": (1000, {"csa", "csd"} | TRACKS),
     "model": (("csd", "csa"), NOTHING),
     "sh_order": (4, {"csa", "csd"} | TRACKS),
@@ -342,7 +359,8 @@ def test_no_two_stages_of_any_scans_write_to_one_place(entities):
 
 def test_maps_of_a_stage_have_sidecars_of_their_own():
     for stage in plan_one(asked(**EVERYTHING)).stages.values():
-        paths = list(stage.outputs.values())
+        # The gradient table shares that of its series.
+        paths = [path for path in stage.outputs.values() if path.suffix not in (".bval", ".bvec")]
         assert len({sidecar_path(path) for path in paths}) == len(paths), stage.name
 
 
@@ -370,8 +388,9 @@ def test_missing_tissue_maps_are_said_with_what_to_provide(said, wanted):
     plan, missing = plan_all(asked(**said), scan)
     assert plan.jobs == ()
     message = str(missing["sub-01"])
-    assert message.startswith("sub-01: no tissue maps were found")
-    assert f"{wanted} needs them" in message
+    assert message.startswith("sub-01: neither tissue maps nor a T1-weighted image were found")
+    assert f"{wanted} needs one of them" in message
+    assert "anat/*_T1w.nii.gz" in message
     assert "label-WM, label-GM and label-CSF probseg" in message
     assert "seg-5tt_probseg" in message
     assert "--derivatives" in message
@@ -396,8 +415,13 @@ def test_the_dry_run_says_what_is_done_and_where():
     plan, _ = plan_all(settings, make_scan(), recorded=found)
     lines = plan.describe().splitlines()
     assert lines[0].startswith("sub-01  /data/raw/sub-01_dwi.nii.gz  (about 0.5 GB)")
-    assert lines[1:3] == [
+    assert lines[1:8] == [
         "  prepare        unchanged: reused",
+        "    sub-01/dwi/sub-01_desc-preproc_dwi.nii.gz",
+        "    sub-01/dwi/sub-01_desc-preproc_dwi.bval",
+        "    sub-01/dwi/sub-01_desc-preproc_dwi.bvec",
+        "    sub-01/dwi/sub-01_desc-confounds_timeseries.tsv",
+        "    sub-01/dwi/sub-01_dwiref.nii.gz",
         "    sub-01/dwi/sub-01_desc-brain_mask.nii.gz",
     ]
     assert lines[-2:] == [
@@ -449,3 +473,96 @@ def test_what_is_done_and_why_in_one_line():
         "prepare, tensor, csd, masks (unchanged: reused); track-prob-csd (inputs, settings or "
         "version changed: to be computed again)"
     )
+
+
+# --- What is done to raw series -----------------------------------------------------------------
+
+
+def raw_scan(**fields: Any) -> Scan:
+    return change(make_scan(), shape=(80, 80, 40, 33), **fields)
+
+
+def test_a_raw_series_is_corrected():
+    assert corrections(raw_scan(), asked()).steps == ("mppca", "unring-2", "eddy")
+
+
+def test_a_preprocessed_series_is_left_alone():
+    assert corrections(raw_scan(preprocessed=True), asked()) == Corrections()
+    assert corrections(raw_scan(), asked(preprocessed=True)) == Corrections()
+    job = plan_one(asked(preprocessed=True), raw_scan())
+    assert set(job.stages["prepare"].outputs) == {"dwiref", "brain_mask"}
+    assert job.series == (job.scan.dwi,)
+
+
+@pytest.mark.parametrize(
+    ("said", "steps"),
+    [
+        ({"denoise": "none"}, ("unring-2", "eddy")),
+        ({"denoise": "patch2self"}, ("patch2self", "unring-2", "eddy")),
+        ({"unring": "off"}, ("mppca", "eddy")),
+        ({"motion": "rigid"}, ("mppca", "unring-2", "rigid")),
+        ({"motion": "none"}, ("mppca", "unring-2")),
+        ({"denoise": "none", "unring": "off", "motion": "none"}, ()),
+    ],
+)
+def test_each_step_can_be_chosen(said, steps):
+    todo = corrections(raw_scan(), asked(**said))
+    assert todo.steps == steps
+    assert todo.reasons == ()  # nobody has to be told what he asked for
+    outputs = plan_one(asked(**said), raw_scan()).stages["prepare"].outputs
+    assert ("preproc_dwi" in outputs) == bool(steps)
+    assert ("confounds" in outputs) == bool(todo.motion)
+
+
+def test_what_makes_no_sense_is_left_out_with_the_reason():
+    scan = change(make_scan(), shape=(80, 80, 3, 7), metadata={"PartialFourier": 0.75})
+    todo = corrections(scan, asked())
+    assert todo.steps == ()
+    few, ringing, thin = todo.reasons
+    assert few.startswith("Not denoised: 7 volumes are too few")
+    assert "artial Fourier" in ringing
+    assert "3" in thin
+    assert corrections(scan, asked(unring="on", denoise="mppca")).steps == ("mppca", "unring-2")
+
+
+def test_slices_need_not_lie_along_k():
+    scan = raw_scan(metadata={"SliceEncodingDirection": "i-"})
+    assert corrections(scan, asked()).unring == 0
+
+
+def test_merged_runs_are_all_read_and_denoised_one_by_one():
+    runs = tuple(change(make_scan(sub="01", run=run), shape=(80, 80, 40, 7)) for run in "12")
+    merged = change(make_scan(), shape=(80, 80, 40, 14), runs=runs)
+    assert corrections(merged, asked()).denoise is None
+    contents = {runs[1].bvec: "another"}
+    one, other = (plan_one(asked(), merged, contents=held) for held in ({}, contents))
+    assert changed(one, other) == set(one.stages)
+
+
+# --- Tissue from a T1w image --------------------------------------------------------------------
+
+T1W = Anatomical(Path("/data/raw/T1w.nii.gz"), None, "raw", in_scan_space=False)
+
+
+@pytest.mark.parametrize(
+    ("scan", "registered"),
+    [
+        (change(make_scan(), t1w=T1W), True),
+        (change(make_scan(), t1w=change(T1W, in_scan_space=True)), False),
+        (make_scan(TISSUE), False),
+        (change(make_scan(TISSUE), t1w=T1W), False),  # maps in the space of the series win
+        (make_scan(change(TISSUE, reference=T1W)), True),
+    ],
+)
+def test_what_has_to_be_registered(scan, registered):
+    assert needs_registration(scan) is registered
+    job = plan_one(asked(tracking="pft"), scan)
+    assert ("t1w_xfm" in job.stages["anatomy"].outputs) is registered
+
+
+def test_tissue_follows_the_t1w_image_it_is_made_from():
+    scan = change(make_scan(), t1w=change(T1W, brain_mask=Path("/data/raw/brain.nii.gz")))
+    one = plan_one(asked(tracking="pft"), scan)
+    for path in scan.t1w.files:
+        other = plan_one(asked(tracking="pft"), scan, contents={path: "another"})
+        assert changed(one, other) == {"anatomy", "track-pft-csd"}

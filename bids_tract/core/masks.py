@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from dipy.segment.mask import median_otsu
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bids_tract.core.types import Bool, Float32, Gradients
@@ -18,6 +18,17 @@ _MEDIAN_RADIUS = 2
 # Median b0 signal outside a mask as a share of that inside. Background: 0.01 to 0.06 measured,
 # 0.13 where the brain has an SNR of 10. Tissue that Otsu rejects (CSF, grey matter): above 0.24.
 _BACKGROUND = 0.2
+# Skull is darker in the b0 than this share of the mean around it (within so many mm); what it
+# separates from the brain by, and scalp that hangs on by less than the width of a bridge, goes. In
+# a human scan 0.3 leaves scalp behind, 0.4 to 0.5 do not; brain (0.4 to 1.8 of the mean around it)
+# that falls below is filled in again.
+_SKULL = 0.45
+_AROUND_MM = 15.0
+_BRIDGE_MM = 5.0
+# Shorter along any axis (phantoms of three slices, small animals), or losing a larger share, it is
+# no human head with a scalp.
+_HEAD_MM = 60.0
+_MOST_SCALP = 0.6
 # Less contrast than this share of the largest value is rounding, not an image.
 _FLAT = 1e-4
 
@@ -173,6 +184,77 @@ def brain_mask(data: Float32, gradients: Gradients) -> tuple[Bool, list[str]]:
     return mask, notes
 
 
+def without_scalp(mask: Bool, b0: Float32, voxel_sizes: ArrayLike) -> Bool:
+    """Take the scalp from a brain mask that reaches over the skull.
+
+    Diffusion weighting does not darken the scalp much more than the brain: where it is bright, a
+    threshold keeps both. Between them lies the skull, which is dark.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) bool array
+        From `brain_mask`.
+    b0 : (X, Y, Z) float32 array
+        Mean of the volumes without diffusion weighting.
+    voxel_sizes : (3,) array
+        mm.
+
+    Returns
+    -------
+    (X, Y, Z) bool array
+        Part of `mask`; all of it where the object is too small to be a human head.
+
+    """
+    sizes = np.asarray(voxel_sizes, np.float64)
+    extent = [np.ptp(axis) + 1 if len(axis) else 0 for axis in np.nonzero(mask)]
+    if min(extent * sizes) < _HEAD_MM:
+        return mask
+    reach = np.ceil(2 * _BRIDGE_MM / sizes).astype(int)
+    # The image goes on where it ends: a cut brain is no surface.
+    rim = [(int(n), int(n)) for n in reach]
+    inside = np.pad(mask, rim, mode="edge")
+    signal = np.where(inside, np.pad(b0, rim, mode="edge"), np.float32(0))
+    weights = ndimage.gaussian_filter(inside.astype(np.float32), _AROUND_MM / sizes)
+    around = ndimage.gaussian_filter(signal, _AROUND_MM / sizes) / np.maximum(weights, 1e-3)
+    bright = inside & (signal > _SKULL * around)
+    core = ndimage.distance_transform_edt(bright, sizes) > _BRIDGE_MM
+    if not np.any(core):
+        return mask
+    core = _largest(core)
+    grown = ndimage.distance_transform_edt(~core, sizes) <= _BRIDGE_MM + sizes.max()
+    closed = ndimage.binary_closing(bright & grown, iterations=2) & inside
+    middle = tuple(slice(n, -n) for n in reach)
+    brain = np.asarray(ndimage.binary_fill_holes(closed)[middle] & mask, bool)
+    return brain if brain.sum() > (1 - _MOST_SCALP) * mask.sum() else mask
+
+
+def _largest(mask: Bool) -> Bool:
+    """The largest piece of a mask."""
+    labels, count = ndimage.label(mask)
+    return (
+        mask if count < 2 else np.asarray(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
+    )
+
+
+def mean_of(data: Float32, volumes: Bool) -> Float32:
+    """Mean of some volumes of a series.
+
+    Parameters
+    ----------
+    data : (X, Y, Z, N) float32 array
+        May be a memory map.
+    volumes : (N,) bool array
+        Which volumes.
+
+    Returns
+    -------
+    (X, Y, Z) float32 array
+        Zero where the mean is not finite.
+
+    """
+    return np.asarray(_means_of(data, [volumes])[0])
+
+
 def _means_of(data: Float32, groups: Sequence[Bool]) -> Float32:
     """(G, X, Y, Z) means of groups of volumes, without copying them; zero where not finite."""
     weights = [(volumes / np.count_nonzero(volumes)).astype(np.float32) for volumes in groups]
@@ -191,10 +273,7 @@ def _otsu(signal: Float32) -> Bool:
         return np.zeros(signal.shape, bool)
     _, mask = median_otsu(signal, median_radius=_MEDIAN_RADIUS, numpass=1)
     mask = ndimage.binary_fill_holes(mask)
-    labels, count = ndimage.label(mask)
-    if count > 1:
-        mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return np.asarray(mask, bool)
+    return _largest(np.asarray(mask, bool))
 
 
 def _separates(mask: Bool, signal: Bool, b0: Float32) -> bool:

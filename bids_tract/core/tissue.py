@@ -12,6 +12,8 @@ from bids_tract.errors import DataError
 _OVERSHOOT = 1e-2
 # Voxels of which the maps cover less than this are outside.
 _COVERED = 0.1
+# Of adults, with room on both sides: 300 to 700 ml are usual, and a field of view may be cut.
+_USUAL_WHITE_ML = (200.0, 900.0)
 
 
 def from_5tt(volumes: Float32) -> Tissue:
@@ -118,14 +120,29 @@ def check_in_mask(tissue: Tissue, mask: Bool) -> None:
         )
 
 
-def doubts(tissue: Tissue) -> list[str]:
-    """What looks odd about tissue maps that can be used, as sentences."""
+def doubts(tissue: Tissue, voxel_mm3: float) -> list[str]:
+    """What looks odd about tissue maps that can be used, as sentences.
+
+    Parameters
+    ----------
+    tissue : Tissue
+    voxel_mm3 : float
+        The volume of a voxel in mm³.
+
+    """
+    notes = []
     if all(is_binary(part) for part in (tissue.wm, tissue.gm, tissue.csf)):
-        return [
+        notes.append(
             "The tissue maps hold only 0 and 1: they are labels rather than partial volumes, and "
             "streamlines will end on voxel borders."
-        ]
-    return []
+        )
+    white_ml = float(tissue.wm.sum(dtype=np.float64)) * voxel_mm3 / 1000
+    if not _USUAL_WHITE_ML[0] <= white_ml <= _USUAL_WHITE_ML[1]:
+        notes.append(
+            f"The tissue maps hold {white_ml:.0f} ml of white matter; an adult brain has "
+            f"{_USUAL_WHITE_ML[0]:.0f} to {_USUAL_WHITE_ML[1]:.0f} ml."
+        )
+    return notes
 
 
 _5TT = ("cortical grey matter", "deep grey matter", "white matter", "CSF", "pathological")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bids_tract.core.drawing.camera import VIEWS, look_from
+from bids_tract.core.drawing.density import Density
+from bids_tract.core.drawing.views import cameras_for, draw_views
 from bids_tract.core.models.csa import fit_csa
 from bids_tract.core.models.csd import fit_csd
 from bids_tract.core.models.peaks import find_peaks
@@ -11,11 +14,11 @@ from bids_tract.core.sphere import tracking_sphere
 from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.stopping import MaskStop, StopRule, TissueStop
 from bids_tract.core.tracking.walk import Walker
-from bids_tract.core.types import Gradients, Tissue
+from bids_tract.core.types import Gradients, Streamlines, Tissue
 
 
 def warm() -> None:
-    """Compile the kernels of the models and of tracking, or load them from numba's cache."""
+    """Compile the kernels of models, tracking and drawing, or load them from numba's cache."""
     directions = tracking_sphere().vertices[::5]
     bvals = np.concatenate([[0.0], np.full(len(directions), 1000.0)])
     gradients = Gradients(bvals, np.vstack([np.zeros((1, 3)), directions]), 50.0)
@@ -41,3 +44,11 @@ def warm() -> None:
         rule: StopRule = TissueStop(tissue, "cmc") if method == "pft" else MaskStop(mask)
         walker = Walker(fods[-1], rule, params, np.eye(4), peaks=peaks)
         walker.walk(np.ones((2, 3)), 0)
+    _warm_drawing()
+
+
+def _warm_drawing() -> None:
+    line = np.array([[0, 0, 0], [1, 1, 1], [2, 1, 1]], np.float32)
+    streamlines = Streamlines.from_list([line], np.zeros(1, np.int64))
+    draw_views(streamlines, cameras_for(streamlines, [look_from(*VIEWS["left"])], 20), (0.0,) * 4)
+    Density((3, 3, 3), np.eye(4)).add(streamlines)

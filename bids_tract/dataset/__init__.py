@@ -6,9 +6,10 @@ and databases alone: it finds the wrong b-values for some names (see `inheritanc
 
 from bids_tract.dataset.index import index_dataset
 from bids_tract.dataset.inheritance import find_associated, merged_metadata
-from bids_tract.dataset.types import Dataset, Scan, Skipped, TissueFiles
+from bids_tract.dataset.types import Anatomical, Dataset, Scan, Skipped, TissueFiles
 
 __all__ = [
+    "Anatomical",
     "Dataset",
     "Scan",
     "Skipped",

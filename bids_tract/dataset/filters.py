@@ -1,4 +1,4 @@
-"""PyBIDS filters and databases: a second opinion on which series are wanted.
+"""PyBIDS filters and databases: a second opinion on which images are wanted.
 
 PyBIDS is slow to import and to index, and is asked only where the user asks for it.
 """
@@ -18,28 +18,38 @@ from bids_tract.files.sidecars import read_json
 from bids_tract.settings import InputSettings
 
 _PREFIXES = {"subject": "sub-", "session": "ses-"}
+# Sections of a filter file, and what they are about.
+_SECTIONS = {
+    "dwi": {"datatype": "dwi", "suffix": "dwi"},
+    "t1w": {"datatype": "anat", "suffix": "T1w"},
+}
 
 
 @dataclass(frozen=True)
 class Restriction:
-    """What PyBIDS leaves of the series.
+    """What PyBIDS leaves of the diffusion series and T1-weighted images of a dataset.
 
     Attributes
     ----------
+    root : pathlib.Path
+        The dataset.
     known, selected : frozenset of str
-        The diffusion images that PyBIDS knows, and those that pass the filters.
+        The images that PyBIDS knows, and those that pass the filters.
     database, filter_file : str or None
         Where the two come from.
 
     """
 
+    root: Path
     known: frozenset[str]
     selected: frozenset[str]
     database: str | None
     filter_file: str | None
 
-    def refusal(self, image: Path) -> str | None:
-        """Why an image is left out, or None."""
+    def refusal(self, image: Path, source: Source) -> str | None:
+        """Why an image of a dataset is left out, or None; other datasets are not restricted."""
+        if source.root != self.root:
+            return None
         if self.database is not None and str(image) not in self.known:
             return f"not in the database {self.database}; delete that to index the dataset anew"
         if str(image) not in self.selected:
@@ -50,7 +60,7 @@ class Restriction:
 def restrict(
     source: Source, inputs: InputSettings, participants: Sequence[str]
 ) -> Restriction | None:
-    """Ask PyBIDS which diffusion images are wanted.
+    """Ask PyBIDS which diffusion series and T1-weighted images are wanted.
 
     Parameters
     ----------
@@ -77,44 +87,54 @@ def restrict(
     """
     if inputs.bids_filter_file is None and inputs.bids_database_dir is None:
         return None
-    asked = {} if inputs.bids_filter_file is None else _read_filters(Path(inputs.bids_filter_file))
-    _check_sessions(asked, inputs)
+    asked = _read_filters(inputs.bids_filter_file)
+    _check_sessions(asked["dwi"], inputs)
     layout = _layout(source, inputs.bids_database_dir, participants)
-    unknown = sorted(asked.keys() - layout.get_entities().keys())
-    if unknown:
-        raise UsageError(
-            f"{inputs.bids_filter_file}: PyBIDS does not know the entity {listed(unknown)} of "
-            f'"dwi"; there are {", ".join(sorted(layout.get_entities()))}'
-        )
-    images = {"datatype": "dwi", "suffix": "dwi", "extension": list(IMAGE_EXTENSIONS)}
+    known: set[str] = set()
+    selected: set[str] = set()
+    for section, filters in asked.items():
+        unknown = sorted(filters.keys() - layout.get_entities().keys())
+        if unknown:
+            raise UsageError(
+                f"{inputs.bids_filter_file}: PyBIDS does not know the entity {listed(unknown)} of "
+                f'"{section}"; there are {", ".join(sorted(layout.get_entities()))}'
+            )
+        images = _SECTIONS[section] | {"extension": list(IMAGE_EXTENSIONS)}
+        known.update(layout.get(return_type="filename", **images))
+        selected.update(layout.get(return_type="filename", **images | _query(filters)))
     return Restriction(
-        known=frozenset(layout.get(return_type="filename", **images)),
-        selected=frozenset(layout.get(return_type="filename", **images | _query(asked))),
+        root=source.root,
+        known=frozenset(known),
+        selected=frozenset(selected),
         database=inputs.bids_database_dir,
         filter_file=inputs.bids_filter_file,
     )
 
 
-def _read_filters(path: Path) -> dict[str, Any]:
-    """The filters for diffusion images as the file has them, without ``sub-`` and ``ses-``."""
+def _read_filters(path: str | None) -> dict[str, dict[str, Any]]:
+    """The filters of each section as the file has them, without ``sub-`` and ``ses-``."""
     try:
-        sections = read_json(path)
+        sections = {} if path is None else read_json(Path(path))
     except DataError as error:
         raise UsageError(f"--bids-filter-file: {error}") from error
-    filters = sections.get("dwi", {})
+    return {name: _plain(sections.get(name, {}), name, path) for name in _SECTIONS}
+
+
+def _plain(filters: Any, section: str, path: str | None) -> dict[str, Any]:
     if not isinstance(filters, dict):
-        raise UsageError(f'{path}: "dwi" is {filters!r}; expected {{"entity": value, ...}}')
+        raise UsageError(f'{path}: "{section}" is {filters!r}; expected {{"entity": value, ...}}')
+    plain = {}
     for key, value in filters.items():
-        values = value if isinstance(value, list) else [value]
+        values = _as_list(value)
         if not values or not all(isinstance(one, str | int | float | None) for one in values):
             raise UsageError(
-                f'{path}: "{key}" of "dwi" is {value!r}; expected a text, a number, null, "*" or '
-                "a list of such"
+                f'{path}: "{key}" of "{section}" is {value!r}; expected a text, a number, null, '
+                '"*" or a list of such'
             )
         prefix = _PREFIXES.get(key, "")
-        plain = [one.removeprefix(prefix) if isinstance(one, str) else one for one in values]
-        filters[key] = plain if isinstance(value, list) else plain[0]
-    return filters
+        bare = [one.removeprefix(prefix) if isinstance(one, str) else one for one in values]
+        plain[key] = bare if isinstance(value, list) else bare[0]
+    return plain
 
 
 def _check_sessions(filters: dict[str, Any], inputs: InputSettings) -> None:
@@ -178,5 +198,5 @@ def _all_but(participants: Iterable[str]) -> list[re.Pattern[str]]:
     labels = "|".join(re.escape(label) for label in participants)
     return [
         re.compile(rf"^/(?!sub-(?:{labels})(?:/|$))"),
-        re.compile(r"^/sub-[^/]+/(?:ses-[^/]+/)?(?!ses-|dwi(?:/|$))[^/]+"),
+        re.compile(r"^/sub-[^/]+/(?:ses-[^/]+/)?(?!ses-|(?:dwi|anat)(?:/|$))[^/]+"),
     ]

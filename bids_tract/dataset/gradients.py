@@ -82,7 +82,7 @@ def choose_convention(
         return "world", "there is no bvec file, only a .b table, which is in world axes"
     if asked != "auto":
         return asked, f"--bvec-convention {asked}"
-    if any(name.lower() == "qsiprep" for name in source.producers):
+    if source.made_by("qsiprep"):
         return (
             "voxel",
             f"{source.name} was made by QSIPrep, whose bvec files follow the voxel axes",

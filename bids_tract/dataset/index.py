@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bids_tract.dataset.filters import restrict
+from bids_tract.dataset.anatomical import find_t1w
+from bids_tract.dataset.filters import Restriction, restrict
 from bids_tract.dataset.gradients import choose_convention, find_gradients
 from bids_tract.dataset.inheritance import merged_metadata
 from bids_tract.dataset.listing import Place, listed
+from bids_tract.dataset.merging import merge
 from bids_tract.dataset.participants import select_participants, select_places
 from bids_tract.dataset.series import Series, find_series, prefer_preprocessed
 from bids_tract.dataset.sources import Source, open_dataset, open_derivatives
@@ -25,7 +28,19 @@ from bids_tract.files.images import read_shape
 from bids_tract.settings import GradientSettings, InputSettings
 
 
-def index_dataset(root: Path, inputs: InputSettings, gradients: GradientSettings) -> Dataset:
+@dataclass(frozen=True)
+class _Asked:
+    """What is looked into, and with which settings."""
+
+    source: Source
+    derivatives: Sequence[Source]
+    restriction: Restriction | None
+    gradients: GradientSettings
+
+
+def index_dataset(
+    root: Path, inputs: InputSettings, gradients: GradientSettings, *, merge_runs: bool = False
+) -> Dataset:
     """Find the scans to work on, and what belongs to each.
 
     Only the folders of the participants and sessions asked for are looked into, and of the images
@@ -39,6 +54,8 @@ def index_dataset(root: Path, inputs: InputSettings, gradients: GradientSettings
         Participants, sessions, filters and further datasets.
     gradients : GradientSettings
         How directions are read, and up to which b-value volumes count as b0.
+    merge_runs : bool
+        Whether raw series of a session that differ by their run only become one scan.
 
     Returns
     -------
@@ -61,7 +78,8 @@ def index_dataset(root: Path, inputs: InputSettings, gradients: GradientSettings
     participants, notes = select_participants(source.root, inputs.participant_label)
     places, more_notes = select_places(source.root, participants, inputs.session_label)
     notes += more_notes
-    series, skipped, more_notes = _series_to_use(source, derivatives, inputs, participants, places)
+    asked = _Asked(source, derivatives, restrict(source, inputs, participants), gradients)
+    series, skipped, more_notes = _series_to_use(asked, places)
     notes += more_notes
     without = set(participants) - {one.place.sub for one in series}
     without -= {_participant_of(one.path, source.root) for one in skipped}
@@ -70,13 +88,15 @@ def index_dataset(root: Path, inputs: InputSettings, gradients: GradientSettings
         notes.append(f"no diffusion images: {names}")
     scans = []
     for one in series:
-        built = _scan_or_reason(one, source, derivatives, gradients)
+        built = _scan_or_reason(one, asked)
         if isinstance(built, Scan):
             scans.append(built)
         else:
             skipped.append(built)
     if not scans:
         raise _nothing_left(source, places, skipped)
+    if merge_runs:
+        scans = merge(scans, skipped)
     return Dataset(
         root=source.root,
         name=source.name,
@@ -91,14 +111,10 @@ def index_dataset(root: Path, inputs: InputSettings, gradients: GradientSettings
 
 
 def _series_to_use(
-    source: Source,
-    derivatives: Sequence[Source],
-    inputs: InputSettings,
-    participants: Sequence[str],
-    places: Sequence[Place],
+    asked: _Asked, places: Sequence[Place]
 ) -> tuple[list[Series], list[Skipped], list[str]]:
     """The series by name, after filters, preprocessed ones in the place of raw ones; and notes."""
-    restriction = restrict(source, inputs, participants)
+    source, restriction = asked.source, asked.restriction
     series: list[Series] = []
     skipped: list[Skipped] = []
     notes: list[str] = []
@@ -106,11 +122,11 @@ def _series_to_use(
         found, refused = find_series(source, place)
         skipped += refused
         if restriction is not None:
-            reasons = {one.path: restriction.refusal(one.path) for one in found}
+            reasons = {one.path: restriction.refusal(one.path, source) for one in found}
             skipped += [Skipped(path, reason) for path, reason in reasons.items() if reason]
             found = [one for one in found if not reasons[one.path]]
         if not source.is_derivative:
-            found, more_notes = prefer_preprocessed(found, place, derivatives)
+            found, more_notes = prefer_preprocessed(found, place, asked.derivatives)
             notes += more_notes
         series += found
     return series, skipped, notes
@@ -120,21 +136,18 @@ def _participant_of(image: Path, root: Path) -> str:
     return image.relative_to(root).parts[0].removeprefix("sub-")
 
 
-def _scan_or_reason(
-    series: Series, source: Source, derivatives: Sequence[Source], settings: GradientSettings
-) -> Scan | Skipped:
+def _scan_or_reason(series: Series, asked: _Asked) -> Scan | Skipped:
     """Look into the files of a series; what is wrong with one does not stop the others."""
     try:
-        return _scan(series, source, derivatives, settings)
+        return _scan(series, asked)
     except MissingInputError as error:
         return Skipped(series.path, str(error), "missing")
     except DataError as error:
         return Skipped(series.path, str(error), "broken")
 
 
-def _scan(
-    series: Series, source: Source, derivatives: Sequence[Source], settings: GradientSettings
-) -> Scan | Skipped:
+def _scan(series: Series, asked: _Asked) -> Scan | Skipped:
+    settings = asked.gradients
     shape = read_shape(series.path)
     if len(shape) != 4:
         return Skipped(series.path, f"{len(shape)}-D (shape {shape}); a series is 4-D")
@@ -149,9 +162,12 @@ def _scan(
             f"{settings.b0_threshold:g} s/mm² (--b0-threshold){units}",
         )
     # The dataset of the series comes first, whichever it is; raw datasets hold no such maps.
-    sources = [one for one in (source, *derivatives) if one.is_derivative or one is not source]
+    datasets = (asked.source, *asked.derivatives)
+    sources = [one for one in datasets if one.is_derivative or one is not asked.source]
     sources.sort(key=lambda one: one.root != series.source.root)
     tissue, notes = find_tissue(series, sources)
+    raw = [one for one in datasets if not one.is_derivative]
+    t1w, more_notes = find_t1w(series, sources, raw, asked.restriction)
     convention, reason = choose_convention(settings.bvec_convention, series.source, bvec)
     return Scan(
         dwi=series.path,
@@ -165,10 +181,11 @@ def _scan(
         convention_reason=reason,
         brain_mask=find_brain_mask(series, sources),
         tissue=tissue,
+        t1w=t1w,
         dataset_root=series.source.root,
         dataset_name=series.source.name,
         preprocessed=series.preprocessed,
-        notes=tuple(filter(None, [series.note, *notes])),
+        notes=tuple(filter(None, [series.note, *notes, *more_notes])),
     )
 
 

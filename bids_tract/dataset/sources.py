@@ -55,6 +55,10 @@ class Source:
             str(tool["Name"]) for tool in tools if isinstance(tool, dict) and "Name" in tool
         )
 
+    def made_by(self, program: str) -> bool:
+        """Whether a program of that name, in small letters, is among the producers."""
+        return any(name.lower() == program for name in self.producers)
+
 
 def open_dataset(folder: Path) -> Source:
     """Open the BIDS folder of a run.

@@ -9,7 +9,7 @@ import mmap
 import os
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ _UNREADABLE = (
 )
 _SFORM_QFORM_TOLERANCE_MM = 1.0
 _PIECE = 1 << 20  # bytes of a compressed file unpacked at a time
+_PORTION = 1 << 28  # bytes of an image written at a time
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
@@ -116,8 +117,10 @@ def read_dwi(path: Path, place: Path) -> tuple[Float32, Grid]:
             stored = _map_stored(image.dataobj, place.parent)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
-    with writing_in(place.parent):
-        data = _make_room(place, shape)
+    data = make_series(place, shape)
+    # Slices lie scattered in it: what the system reads ahead is not wanted yet and, where memory
+    # is short, would be dropped and read again with each of them.
+    _advise(data, mmap.MADV_RANDOM)
     _scale(path, image, stored.reshape(shape, order="F"), data)
     _advise(data, mmap.MADV_NORMAL)
     return data, grid
@@ -162,9 +165,14 @@ def read_map(path: Path, grid: Grid | None = None, *, ndim: int = 3) -> Float32:
 
 
 def resample_to(
-    path: Path, grid: Grid, volumes: Sequence[int] | None = None, order: int = 1
+    path: Path,
+    grid: Grid,
+    volumes: Sequence[int] | None = None,
+    order: int = 1,
+    *,
+    transform: Float64 | None = None,
 ) -> Float32:
-    """Bring an image to another grid in the same world space.
+    """Bring an image to another grid, with one interpolation.
 
     Values are interpolated (trilinear for `order` 1, nearest for 0, which suits labels). Where
     the image is finer than the grid, an interpolated voxel is the mean over
@@ -181,6 +189,9 @@ def resample_to(
         Which volumes of a 4-D image to bring; all by default.
     order : {0, 1}
         Order of interpolation.
+    transform : (4, 4) float64 array, optional
+        RAS+ mm of the grid to RAS+ mm of the image: where to sample the image for a point of the
+        grid. By default both lie in the same space.
 
     Returns
     -------
@@ -208,9 +219,39 @@ def resample_to(
         if broken := int(np.sum(~np.isfinite(source))):
             LOGGER.warning("%s: %s voxels of volume %d hold NaN or infinity and count as 0",
                            path, f"{broken:,}", volume)  # fmt: skip
-            source = np.nan_to_num(source, nan=0.0, posinf=0.0, neginf=0.0)
-        result[..., place] = _resample_volume(source, own_grid, grid, order)
+        result[..., place] = resample_array(
+            source, own_grid.affine, grid, order=order, transform=transform
+        )
     return result if len(shape) == 4 else result[..., 0]
+
+
+def resample_array(
+    values: NDArray[Any],
+    affine: Float64,
+    grid: Grid,
+    *,
+    order: int = 1,
+    transform: Float64 | None = None,
+) -> Float32:
+    """Bring a volume that is in memory to another grid, as `resample_to` does with a file.
+
+    Parameters
+    ----------
+    values : (X', Y', Z') array
+        The volume; where it is not finite it counts as 0.
+    affine : (4, 4) float64 array
+        Its voxel coordinates to RAS+ mm.
+    grid, order, transform
+        As in `resample_to`.
+
+    Returns
+    -------
+    (X, Y, Z) float32 array
+
+    """
+    source = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    to_world = grid.affine if transform is None else transform @ grid.affine
+    return _resample_volume(source, np.linalg.inv(affine) @ to_world, grid.shape, order)
 
 
 def write_map(
@@ -243,12 +284,31 @@ def write_map(
     stored = data.astype(kind, copy=False)
     if kind.kind in "iu" and not np.array_equal(stored, data):
         raise ValueError(f"the values do not fit {kind}")
-    image = nib.Nifti1Image(stored, grid.affine)
+    # An empty stand-in: the header without the numbers, which may be a memory map.
+    image = nib.Nifti1Image(np.broadcast_to(np.zeros((), kind), stored.shape), grid.affine)
     image.set_sform(grid.affine, code=1)
     image.set_qform(grid.affine, code=1)
     image.header.set_xyzt_units("mm")
-    with replacing(path) as temporary:
-        nib.save(image, temporary)
+    with replacing(path) as temporary, ImageOpener(temporary, "wb") as stream:
+        image.update_header()
+        image.header.set_slope_inter(1, 0)
+        image.header.write_to(stream)
+        for part in _portions(stored):
+            stream.write(part.tobytes("F"))
+
+
+def _portions(stored: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The numbers in the order of the file, some volumes at a time.
+
+    In memory the volumes of a voxel lie together: to fetch one volume alone from the disk is to
+    read nearly all of them.
+    """
+    if stored.ndim == 3:
+        yield stored
+        return
+    count = max(1, _PORTION // max(1, stored[..., 0].nbytes))
+    for start in range(0, stored.shape[3], count):
+        yield stored[..., start : start + count]
 
 
 def _open(path: Path) -> tuple[Any, Any]:
@@ -378,15 +438,20 @@ def _map(proxy: Any, file: Any) -> NDArray[Any]:
     return np.memmap(file, proxy.dtype, "r", proxy.offset, proxy.shape, order="F")
 
 
-def _make_room(place: Path, shape: tuple[int, ...]) -> Float32:
-    """A new ``.npy`` file as a memory map."""
-    data = np.lib.format.open_memmap(place, "w+", np.float32, shape)
-    # Writing to a map of a file that has no blocks kills the process when the disk is full.
-    with place.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
-    # Slices lie scattered in it: what the system reads ahead is not wanted yet and, where memory
-    # is short, would be dropped and read again with each of them.
-    _advise(data, mmap.MADV_RANDOM)
+def make_series(place: Path, shape: tuple[int, ...]) -> Float32:
+    """A new ``.npy`` file as a memory map, with room on the disk for all of it.
+
+    Raises
+    ------
+    OutputError
+        There is no room.
+
+    """
+    with writing_in(place.parent):
+        data = np.lib.format.open_memmap(place, "w+", np.float32, shape)
+        # Writing to a map of a file without blocks kills the process when the disk is full.
+        with place.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, place.stat().st_size)
     return data
 
 
@@ -415,21 +480,22 @@ def _scale(path: Path, image: Any, stored: NDArray[Any], values: Float32) -> Non
         ) from error
 
 
-def _resample_volume(source: Float32, own: Grid, grid: Grid, order: int) -> Float64:
-    """One volume on another grid; see `resample_to`."""
-    to_source = np.linalg.inv(own.affine) @ grid.affine
+def _resample_volume(
+    source: NDArray[Any], to_source: Float64, shape: tuple[int, int, int], order: int
+) -> Float32:
+    """A volume at the voxels of a grid, whose coordinates `to_source` takes to its own."""
     steps = np.linalg.norm(to_source[:3, :3], axis=0)  # of the grid, in voxels of the source
     counts = [1 if order == 0 else max(1, math.ceil(step - 1e-3)) for step in steps]
-    total = np.zeros(grid.shape)
+    total = np.zeros(shape)
     for place in itertools.product(*map(range, counts)):
         within = [(i + 0.5) / n - 0.5 for i, n in zip(place, counts, strict=True)]
         offset = to_source[:3, :3] @ within + to_source[:3, 3]
         sampled = ndimage.affine_transform(
-            source, to_source[:3, :3], offset, grid.shape, order=order, mode="nearest"
+            source, to_source[:3, :3], offset, shape, order=order, mode="nearest"
         )
-        sampled[~_inside(source.shape, to_source[:3, :3], offset, grid.shape)] = 0
+        sampled[~_inside(source.shape, to_source[:3, :3], offset, shape)] = 0
         total += sampled
-    return total / math.prod(counts)
+    return (total / math.prod(counts)).astype(np.float32)
 
 
 def _inside(

@@ -18,13 +18,17 @@ from bids_tract.settings.option import option_name, parse_value
 from bids_tract.settings.sections import (
     SCALAR_MAPS,
     BvecConvention,
+    DenoiseName,
     FormatName,
+    GradientCheck,
     GradientSettings,
     InputSettings,
     ModelName,
     ModelSettings,
+    MotionName,
     OutputSettings,
     PftSettings,
+    PrepareSettings,
     ResourceSettings,
     RunSettings,
     SeedingName,
@@ -41,13 +45,17 @@ __all__ = [
     "SCALAR_MAPS",
     "SECTIONS",
     "BvecConvention",
+    "DenoiseName",
     "FormatName",
+    "GradientCheck",
     "GradientSettings",
     "InputSettings",
     "ModelName",
     "ModelSettings",
+    "MotionName",
     "OutputSettings",
     "PftSettings",
+    "PrepareSettings",
     "ResourceSettings",
     "Response",
     "RunSettings",
@@ -70,6 +78,7 @@ __all__ = [
 
 SECTIONS: dict[str, type] = {
     "input": InputSettings,
+    "prepare": PrepareSettings,
     "gradients": GradientSettings,
     "model": ModelSettings,
     "seeding": SeedingSettings,
@@ -87,6 +96,7 @@ class Settings:
     """Everything that was asked for."""
 
     input: InputSettings = InputSettings()
+    prepare: PrepareSettings = PrepareSettings()
     gradients: GradientSettings = GradientSettings()
     model: ModelSettings = ModelSettings()
     seeding: SeedingSettings = SeedingSettings()

@@ -10,6 +10,7 @@ from bids_tract.settings.option import option
 from bids_tract.settings.values import (
     Response,
     Threshold,
+    as_axes,
     as_flag,
     as_integer,
     as_label,
@@ -27,6 +28,10 @@ SeedingName: TypeAlias = Literal["grid", "random", "total", "interface"]
 StoppingName: TypeAlias = Literal["threshold", "mask", "cmc", "act"]
 FormatName: TypeAlias = Literal["trx", "trk", "tck"]
 BvecConvention: TypeAlias = Literal["auto", "fsl", "voxel", "world"]
+GradientCheck: TypeAlias = Literal["warn", "error", "fix", "off"]
+DenoiseName: TypeAlias = Literal["auto", "mppca", "patch2self", "none"]
+UnringName: TypeAlias = Literal["auto", "on", "off"]
+MotionName: TypeAlias = Literal["eddy", "rigid", "none"]
 SCALAR_MAPS = ("fa", "gfa", "wm")
 
 
@@ -79,6 +84,43 @@ class InputSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """How raw series are corrected; preprocessed ones (desc-preproc) are left alone."""
+
+    preprocessed: bool = option(
+        False,
+        as_flag,
+        "the series are preprocessed already, whatever their names say: correct nothing",
+    )
+    denoise: DenoiseName = option(
+        "auto",
+        as_text,
+        "Marchenko-Pastur PCA (mppca), patch2self, none; auto is mppca where there are enough "
+        "volumes",
+        choices=("auto", "mppca", "patch2self", "none"),
+    )
+    unring: UnringName = option(
+        "auto",
+        as_text,
+        "remove Gibbs ringing; auto does not where the sidecar says partial Fourier, which the "
+        "method is not made for",
+        choices=("auto", "on", "off"),
+    )
+    motion: MotionName = option(
+        "eddy",
+        as_text,
+        "register the volumes for head motion and eddy currents (eddy), for motion only (rigid), "
+        "or not at all",
+        choices=("eddy", "rigid", "none"),
+    )
+    merge_runs: bool = option(
+        False,
+        as_flag,
+        "make one scan of raw runs that share grid and phase encoding",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GradientSettings:
     """How the gradient table is read."""
 
@@ -88,6 +130,21 @@ class GradientSettings:
         "frame of the bvec files: FSL's (BIDS), the voxel axes (QSIPrep) or world "
         "RAS; auto decides by the producer and says so",
         choices=("auto", "fsl", "voxel", "world"),
+    )
+    bvec_axes: str = option(
+        "i,j,k",
+        as_axes,
+        "which component of the directions goes along which image axis, '-' turning it: j,i-,k; "
+        "what the gradient check proposes for a wrong table",
+        metavar="AXES",
+    )
+    gradient_check: GradientCheck = option(
+        "warn",
+        as_text,
+        "compare the directions with the course of the fibres under all 24 flips and swaps of "
+        "the axes, and when another table fits better: warn, end with an error, fix it, or do "
+        "not look",
+        choices=("warn", "error", "fix", "off"),
     )
     b0_threshold: float = option(
         50.0,

@@ -94,6 +94,14 @@ def as_label(value: Any) -> str:
     return label
 
 
+def as_axes(value: Any) -> str:
+    """A signed order of the image axes, 'j,i-,k'."""
+    text = as_text(value).replace(" ", "")
+    if sorted(word.removesuffix("-") for word in text.split(",")) != ["i", "j", "k"]:
+        raise ValueError("expected i, j and k in some order, each with '-' where it is turned")
+    return text
+
+
 def as_threshold(value: Any) -> Threshold:
     """A value, or a share such as '25%'."""
     if isinstance(value, Threshold):

@@ -29,8 +29,6 @@ _MADE = "<!-- Made from the code by `python -m bids_tract.tools.documents docs`.
 
 _SCAN = {"sub": "01", "ses": "1", "dir": "AP"}
 _RUN = {"track": "prob", "desc": "csd"}  # of the tractogram that stands for all
-# Kinds that have a name and no stage yet.
-_NOT_YET = ("preproc_dwi",)
 
 _OUTPUTS = """\
 # What a run leaves behind
@@ -39,9 +37,11 @@ _OUTPUTS = """\
       dataset_description.json    a BIDS derivative: made by which version, from which datasets
       README.md  .bidsignore
       logs/<date and time>-<id>/  run.log, settings.toml (all settings as used), plan.json,
-                                  status.json (each scan: complete, or why not), CITATION.md,
-                                  and a crash file for each stage that failed
+                                  status.json (each scan: complete, or why not), the methods
+                                  and references (CITATION.md, CITATION.bib), and a crash file
+                                  for each stage that failed
       sub-*/[ses-*/]dwi/          maps, masks and tractograms, each with a JSON file beside it
+      sub-*/[ses-*/]anat/         how a T1w image was brought to the diffusion series
 
 Every name starts with all entities of the scan except `desc`, so that two scans never write to
 one name. Nothing half-written carries a final name: files are written beside their place and
@@ -53,9 +53,18 @@ For a scan `{scan}` in `sub-01/ses-1/dwi/`:
 
 {files}
 
-- The brain mask, the tensor maps and the seed mask are always made.
+- The mean b0 (`dwiref`), the brain mask, the tensor maps and the seed mask are always made.
+- `desc-preproc_dwi` is made of raw series, unless all corrections are switched off or
+  `--preprocessed` is given; its JSON file says what was done (`Denoising`, `GibbsUnringing`,
+  `MotionCorrection`). The confounds are made where motion was corrected. The bvec file is in
+  FSL's convention, as BIDS asks.
+- The brain mask's JSON file has the outcome of the gradient check (`GradientCheck`: verdict,
+  reason, and the score of each of the 24 tables) and the axes that were used (`BvecAxes`).
 - The tissue maps are made when something needs them: `--tracking pft`, `--stopping cmc` or `act`,
-  `--seeding interface`, or the map `wm`.
+  `--seeding interface`, or the map `wm`. Their JSON files say what they were made from
+  (`TissueSource`) and how well the T1w image matched (`Registration`). The transform is made
+  where a T1w image had to be registered; tools of the ITK family apply it with the diffusion
+  image as the reference and the T1w image as the moving one.
 - The stop mask is made when a tracking method stops by a map or a mask.
 - `model-csa` is made for `--model csa`, or where seeds or stops use the map `gfa`; `model-csd`
   for `--model csd`.
@@ -97,7 +106,7 @@ def outputs_page() -> str:
         scan="_".join(f"{key}-{label}" for key, label in _SCAN.items()) + "_dwi.nii.gz",
         files=_table(
             ("file", "what it is"),
-            (_output_row(kind) for kind in KINDS.values() if kind.key not in _NOT_YET),
+            map(_output_row, KINDS.values()),
         ),
         fates=_table(
             ("`Rejected`", "meaning"),
@@ -113,8 +122,10 @@ def outputs_page() -> str:
 def _output_row(kind: Kind) -> tuple[str, str]:
     given = {key: _RUN[key] for key in kind.given}
     usual, *others = kind.extensions
-    name = output_path(kind.key, _SCAN, usual, **given).name
-    also = f" (or {', '.join(f'`{extension}`' for extension in others)})" if others else ""
+    path = output_path(kind.key, _SCAN, usual, **given)
+    name = path.name if kind.folder == "dwi" else f"../{kind.folder}/{path.name}"
+    word = "or" if kind.key == "tractogram" else "with"
+    also = f" ({word} {', '.join(f'`{extension}`' for extension in others)})" if others else ""
     return f"`{name}`{also}", kind.description
 
 

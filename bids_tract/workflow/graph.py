@@ -9,7 +9,7 @@ from typing import Any
 from nipype.pipeline import engine
 
 from bids_tract import __version__
-from bids_tract.plan import Job, Plan
+from bids_tract.plan import Job, Plan, needs_registration
 from bids_tract.workflow.anatomy import Anatomy
 from bids_tract.workflow.interface import StageInterface
 from bids_tract.workflow.models import Csa, Csd, Tensor
@@ -34,6 +34,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "masks": ("prepare", "tensor", "csa", "anatomy"),
 }
 FITS = ("tensor", "csa", "csd")
+THREADED = ("prepare", "anatomy", "csa", "csd")
 
 
 class StageNode(engine.Node):
@@ -52,11 +53,13 @@ class StageNode(engine.Node):
 def stages_to_run(job: Job) -> list[str]:
     """The stages of a job that the workflow holds, in order.
 
-    The prepared series is no output: it is made again when a model has to be fitted.
+    What the models read is no output: it is laid out again when a model has to be fitted, or a
+    T1w image registered.
     """
     stages = job.stages.values()
-    refit = any(not stage.reuse for stage in stages if stage.name in FITS)
-    return [s.name for s in stages if not s.reuse or (s.name == "prepare" and refit)]
+    readers = {*FITS, "anatomy"} if needs_registration(job.scan) else set(FITS)
+    again = any(not stage.reuse for stage in stages if stage.name in readers)
+    return [s.name for s in stages if not s.reuse or (s.name == "prepare" and again)]
 
 
 def node_name(label: str) -> str:
@@ -82,7 +85,7 @@ def job_workflow(job: Job, scratch: Path, n_threads: int) -> engine.Workflow:
             interface, after = INTERFACES[name](), AFTER[name]
         interface.inputs.job = job
         interface.inputs.scratch = str(scratch)
-        threads = n_threads if name.startswith("track-") or name in ("csa", "csd") else 1
+        threads = n_threads if name.startswith("track-") or name in THREADED else 1
         interface.inputs.n_threads = threads
         # What is reused was decided by content; nipype's own cache knows nothing of our outputs.
         node = StageNode(

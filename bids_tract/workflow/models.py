@@ -15,14 +15,13 @@ from bids_tract.core.models.response import ResponseFunction, estimate_response
 from bids_tract.core.models.tensor import fit_tensor
 from bids_tract.core.types import Bool, Float32, Gradients, SHField, Volumes
 from bids_tract.derivatives import colour_encoding, peaks_encoding, sh_encoding
-from bids_tract.errors import DataError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map
 from bids_tract.plan import Job
 from bids_tract.settings import Response
 from bids_tract.workflow.interface import StageInterface, save_map
-from bids_tract.workflow.prepare import load_series
 from bids_tract.workflow.progress import Progress
+from bids_tract.workflow.series import load_series, naming
 
 LOGGER = logging.getLogger(__name__)
 # The orders that the papers' authors and the field use.
@@ -40,13 +39,11 @@ def _shell_data(
 ) -> tuple[Volumes, Gradients, Shell, int, list[str]]:
     """The volumes that a single-shell model uses, their gradients, and the order they carry."""
     series, gradients = load_series(scratch)
-    try:
+    with naming(job.scan.dwi):
         volumes, shell, notes = choose_shell(gradients, job.settings.gradients.shell)
         order, order_notes = resolve_order(
             job.settings.model.sh_order, DEFAULT_ORDER[model], shell.n_unique
         )
-    except DataError as error:
-        raise DataError(f"{job.scan.dwi}: {error}") from error
     for note in [*notes, *order_notes]:
         LOGGER.warning("%s: %s: %s", job.label, model, note)
     chosen = Volumes(series, volumes)
@@ -73,20 +70,18 @@ class Tensor(StageInterface):
         mask, grid = _mask_and_grid(job)
         series, gradients = load_series(scratch)
         rotation = direction_cosines(grid.affine)
-        try:
-            with Progress(f"{job.label}: tensor", int(mask.sum()), "voxels") as progress:
-                maps = fit_tensor(
-                    series, gradients, mask, rotation=rotation, progress=progress.advance
-                )
-        except DataError as error:
-            raise DataError(f"{job.scan.dwi}: {error}") from error
+        title = f"{job.label}: tensor"
+        with naming(job.scan.dwi), Progress(title, int(mask.sum()), "voxels") as progress:
+            maps = fit_tensor(
+                series, gradients, mask, rotation=rotation, progress=progress.advance
+            )
         fa = maps.fa[mask]
         LOGGER.info(
             "%s: tensor: FA %.2f in the median, %.2f at the 95th percentile",
             job.label, np.median(fa), np.percentile(fa, 95),
         )  # fmt: skip
         fit = {"Model": {"Description": "Diffusion tensor", "Parameters": {"FitMethod": "wls"}}}
-        sources = [job.scan.dwi, job.output("prepare", "brain_mask")]
+        sources = [*job.series, job.output("prepare", "brain_mask")]
         for kind, data, more in (
             ("tensor_fa", maps.fa, {}),
             ("tensor_md", maps.md, {"Units": "mm^2/s"}),
@@ -120,7 +115,7 @@ class Csa(StageInterface):
                 "Parameters": {"Shell": shell.b, "Smoothing": SMOOTH},
             }
         }
-        sources = [job.scan.dwi, job.output("prepare", "brain_mask")]
+        sources = [*job.series, job.output("prepare", "brain_mask")]
         for kind, values, more in (
             ("csa_gfa", gfa, {}),
             ("csa_peaks", peaks, peaks_encoding(peaks.shape[-1] // 3)),
@@ -182,7 +177,7 @@ class Csd(StageInterface):
                 "Threshold": response.fa_threshold,
             },
         }
-        sources = [job.scan.dwi, job.output("prepare", "brain_mask"), fa_path]
+        sources = [*job.series, job.output("prepare", "brain_mask"), fa_path]
         for kind, values, more in (
             ("csd_peaks", peaks, peaks_encoding(peaks.shape[-1] // 3)),
             ("csd_fod", field.coeffs, sh_encoding(order)),
@@ -203,7 +198,5 @@ class Csd(StageInterface):
                 source="given",
             )  # fmt: skip
             return given, []
-        try:
+        with naming(job.scan.dwi):
             return estimate_response(data, gradients, mask, fa)
-        except DataError as error:
-            raise DataError(f"{job.scan.dwi}: {error}") from error

@@ -10,8 +10,9 @@ from typing import Any
 
 import tomli_w
 
+from bids_tract.citation import as_bibtex, as_markdown
 from bids_tract.dataset import Dataset
-from bids_tract.derivatives import citation, dataset_description, readme
+from bids_tract.derivatives import dataset_description, readme
 from bids_tract.errors import DataError, UsageError
 from bids_tract.files.atomic import replacing
 from bids_tract.files.sidecars import file_digest, read_json, write_json
@@ -57,10 +58,20 @@ def _write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+_DOCKER_MARK = Path("/.dockerenv")  # which Docker puts into what it runs
+
+
 def _container() -> dict[str, str]:
-    """The Apptainer or Singularity image that this process runs in, if any."""
-    image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
-    return {"Type": "apptainer", "URI": Path(image).absolute().as_uri()} if image else {}
+    """The container that this process runs in, if any; its tag is the image's own word."""
+    environ = os.environ
+    image = environ.get("APPTAINER_CONTAINER") or environ.get("SINGULARITY_CONTAINER")
+    tag = {"Tag": environ["BIDS_TRACT_IMAGE"]} if "BIDS_TRACT_IMAGE" in environ else {}
+    if image:
+        return {"Type": "apptainer", **tag, "URI": Path(image).absolute().as_uri()}
+    if environ.get("container") == "podman":
+        return {"Type": "podman", **tag}
+    # Other engines run what was made for Docker, and leave no mark.
+    return {"Type": "docker", **tag} if tag or _DOCKER_MARK.exists() else {}
 
 
 def write_description(output_dir: Path, dataset: Dataset) -> None:
@@ -108,4 +119,5 @@ def write_run_files(log_dir: Path, settings: Settings, plan: Plan, argv: Sequenc
     text = f"# {command}\n" + tomli_w.dumps(to_table(settings))
     _write_text(log_dir / "settings.toml", text)
     write_json(log_dir / "plan.json", plan.as_dict())
-    _write_text(log_dir / "CITATION.md", citation(settings))
+    _write_text(log_dir / "CITATION.md", as_markdown(settings))
+    _write_text(log_dir / "CITATION.bib", as_bibtex(settings))

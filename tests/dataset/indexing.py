@@ -9,9 +9,17 @@ from bids_tract.dataset import Dataset, index_dataset
 from bids_tract.settings import GradientSettings, InputSettings
 
 
-def index(root: Path, gradients: GradientSettings | None = None, **inputs: Any) -> Dataset:
+def index(
+    root: Path,
+    gradients: GradientSettings | None = None,
+    *,
+    merge_runs: bool = False,
+    **inputs: Any,
+) -> Dataset:
     """Index with settings by name."""
-    return index_dataset(root, InputSettings(**inputs), gradients or GradientSettings())
+    return index_dataset(
+        root, InputSettings(**inputs), gradients or GradientSettings(), merge_runs=merge_runs
+    )
 
 
 def labels(dataset: Dataset) -> list[str]:

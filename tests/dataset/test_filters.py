@@ -84,6 +84,9 @@ def test_a_filter_file_that_is_not_there(raw):
         ({"dwi": {"run": []}}, '"run" of "dwi"'),
         ({"dwi": {"aquisition": "A"}}, "does not know the entity aquisition.*acquisition"),
         ({"dwi": {"acq": "A"}}, "does not know the entity acq "),
+        ({"t1w": "mprage"}, '"t1w" is'),
+        ({"t1w": {"run": []}}, '"run" of "t1w"'),
+        ({"t1w": {"acq": "A"}}, 'does not know the entity acq of "t1w"'),
     ],
 )
 def test_faulty_filter_files(raw, filters, content, message):

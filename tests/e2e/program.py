@@ -111,10 +111,16 @@ def arguments(
     work: Path | None = None,
     nprocs: int = 1,
     validate: bool = False,
+    raw: bool = False,
 ) -> list[str]:
-    """A command line: one process, no validation, a work folder beside the output."""
+    """A command line: one process, no validation, a work folder beside the output.
+
+    Unless the data are to be taken for raw: simulated heads lie still, and what comes out is to be
+    compared with what went in.
+    """
     work = output.with_name(f"{output.name}-work") if work is None else work
     argv = [bids, output, *levels, "-w", work, "--nprocs", nprocs, *options]
+    argv += [] if raw else ["--preprocessed"]
     return [str(word) for word in argv] + ([] if validate else ["--skip-bids-validation"])
 
 

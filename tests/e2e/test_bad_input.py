@@ -413,7 +413,7 @@ def test_no_voxel_above_the_threshold(study, option):
 
 def test_no_tissue_maps(study):
     study.options += ["--tracking", "pft"]
-    words = ("sub-01: no tissue maps", "--derivatives", "--tracking prob")
+    words = ("sub-01: neither tissue maps nor", "--derivatives", "--tracking prob")
     check_refused(study.run(), MISSING, *words)
 
 
@@ -691,5 +691,5 @@ def test_a_scan_without_tissue_maps_does_not_stop_the_others(study):
     assert done.status["sub-01"] == {"Status": "complete"}
     assert done.status["sub-02"]["ExitCode"] == MISSING
     (said,) = done.errors
-    assert said.startswith("sub-02: no tissue maps were found")
+    assert said.startswith("sub-02: neither tissue maps nor a T1-weighted image")
     assert json.loads((done.log_dir / "status.json").read_text()) == done.status

@@ -16,10 +16,12 @@ from scipy.spatial.transform import Rotation
 from bids_tract.errors import DataError, MissingInputError, OutputError
 from bids_tract.files.images import (
     Grid,
+    make_series,
     read_dwi,
     read_grid,
     read_map,
     read_shape,
+    resample_array,
     resample_to,
     write_map,
 )
@@ -496,6 +498,51 @@ def test_voxels_that_are_not_finite_count_as_zero(tmp_path):
     np.testing.assert_allclose(resample_to(path, Grid(SHAPE, LAS)), expected, atol=2e-5)
 
 
+MOTION = np.eye(4)
+MOTION[:3, :3] = Rotation.from_euler("xyz", [25, -10, 40], degrees=True).as_matrix()
+MOTION[:3, 3] = (7, -3, 12)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("factor", [1, 3])
+def test_a_displaced_image_is_fetched_from_where_it_went(tmp_path, order, factor):
+    """An image whose head moved gives the same as one that did not: averages, edges and all."""
+    grid = Grid((7, 9, 8), LAS)
+    source = finer(Grid(SHAPE, OBLIQUE), factor)
+    source.affine[:3, 3] += grid.affine[:3] @ (3, 4, 4, 1) - source.affine[:3] @ (
+        *np.multiply(source.shape, 0.47), 1
+    )  # fmt: skip
+    data = numbers(*source.shape)
+    still = save(tmp_path / "still.nii.gz", data, source.affine)
+    moved = save(tmp_path / "moved.nii.gz", data, MOTION @ source.affine)
+    expected = resample_to(still, grid, order=order)
+    assert np.ptp(expected) > 1
+    result = resample_to(moved, grid, order=order, transform=MOTION)
+    # Affines are stored as float32: points lie 1e-6 voxels apart. Nearest neighbours are equal.
+    np.testing.assert_allclose(result, expected, atol=0 if order == 0 else 1e-4)
+
+
+def test_a_volume_in_memory_is_resampled_as_a_file_is(tmp_path):
+    data = numbers(*SHAPE)
+    data[2, 2, 2], data[3, 3, 3] = np.nan, -np.inf
+    path = save(tmp_path / "a.nii.gz", data, OBLIQUE)
+    grid = Grid((4, 9, 5), OBLIQUE @ np.diag([1.5, 0.6, 1.2, 1]))
+    affine = read_grid(path).affine
+    for order in (0, 1):
+        result = resample_array(data, affine, grid, order=order, transform=MOTION)
+        expected = resample_to(path, grid, order=order, transform=MOTION)
+        np.testing.assert_array_equal(result, expected)
+        assert result.dtype == np.float32
+
+
+def test_a_mask_in_memory_becomes_shares_of_voxels():
+    grid = Grid(SHAPE, LAS)
+    fine = finer(grid, 2)
+    mask = numbers(*fine.shape) > 0
+    blocks = mask.reshape(5, 2, 6, 2, 7, 2).mean(axis=(1, 3, 5))
+    np.testing.assert_allclose(resample_array(mask, fine.affine, grid), blocks, atol=2e-5)
+
+
 def test_a_volume_that_is_not_there(tmp_path):
     path = save(tmp_path / "a.nii.gz", numbers(*SHAPE, 2))
     with pytest.raises(DataError, match="has 2 volumes"):
@@ -545,3 +592,25 @@ def test_values_that_do_not_fit_the_type_or_the_grid(tmp_path):
     with pytest.raises(ValueError, match="does not fit the grid"):
         write_map(path, np.zeros((7, 6, 5)), grid)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("portion", [1, 200, 1 << 28])
+def test_a_series_is_written_in_portions(tmp_path, monkeypatch, portion):
+    monkeypatch.setattr("bids_tract.files.images._PORTION", portion)
+    series = np.random.default_rng(0).normal(size=(*SHAPE, 5)).astype(np.float32)
+    path = tmp_path / "series.nii.gz"
+    write_map(path, series, Grid(SHAPE, LAS))
+    image = nib.load(path)
+    np.testing.assert_array_equal(np.asanyarray(image.dataobj), series)
+    np.testing.assert_array_equal(image.affine, LAS)
+    assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
+
+
+def test_room_for_a_series(tmp_path):
+    place = tmp_path / "series.npy"
+    data = make_series(place, (2, 3, 4, 5))
+    data[...] = 7
+    assert np.load(place).shape == (2, 3, 4, 5)
+    assert place.stat().st_blocks * 512 >= data.nbytes
+    with pytest.raises(OutputError):
+        make_series(place / "series.npy", (2, 3, 4, 5))  # in a file, which is no folder

@@ -136,7 +136,7 @@ def test_nodes_know_their_job_and_what_they_take():
     job = planned({"tracking": ["det", "pft"]}, ())
     workflow = job_workflow(job, Path("/scratch/sub-01"), 3)
     for node, threads in (
-        ("prepare", 1),
+        ("prepare", 3),
         ("csd", 3),
         ("tensor", 1),
         ("track_det_csd", 3),

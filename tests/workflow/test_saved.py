@@ -12,6 +12,7 @@ from bids_tract.errors import MissingInputError, UsageError
 from bids_tract.files.sidecars import write_json
 from bids_tract.names import bidsignore
 from bids_tract.settings import build, read_toml
+from bids_tract.workflow import saved
 from bids_tract.workflow.interface import FAILURE_FILE
 from bids_tract.workflow.saved import (
     Fingerprints,
@@ -80,9 +81,17 @@ def test_failures_that_stages_leave(tmp_path):
 # --- What describes the output ------------------------------------------------------------------
 
 
-def test_the_output_becomes_a_dataset(tmp_path, monkeypatch):
-    monkeypatch.delenv("APPTAINER_CONTAINER", raising=False)
-    monkeypatch.delenv("SINGULARITY_CONTAINER", raising=False)
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """As outside any container, wherever the tests run."""
+    for name in (
+        "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "BIDS_TRACT_IMAGE", "container",
+    ):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(saved, "_DOCKER_MARK", tmp_path / "none")
+
+
+def test_the_output_becomes_a_dataset(tmp_path, outside):
     write_description(tmp_path, make_dataset(make_scan()))
     description = json.loads((tmp_path / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
@@ -96,7 +105,7 @@ def test_the_output_becomes_a_dataset(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"])
-def test_the_container_is_named(tmp_path, monkeypatch, name):
+def test_the_container_is_named(tmp_path, monkeypatch, outside, name):
     monkeypatch.setenv(name, "/images/bids tract.sif")
     write_description(tmp_path, make_dataset())
     description = json.loads((tmp_path / "dataset_description.json").read_text())
@@ -104,6 +113,17 @@ def test_the_container_is_named(tmp_path, monkeypatch, name):
         "Type": "apptainer",
         "URI": "file:///images/bids%20tract.sif",
     }
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_the_image_is_named(tmp_path, monkeypatch, outside, engine):
+    monkeypatch.setenv("BIDS_TRACT_IMAGE", "bids_tract:1.2")
+    if engine == "podman":
+        monkeypatch.setenv("container", "podman")
+    write_description(tmp_path, make_dataset())
+    description = json.loads((tmp_path / "dataset_description.json").read_text())
+    container = description["GeneratedBy"][0]["Container"]
+    assert container == {"Type": engine, "Tag": "bids_tract:1.2"}
 
 
 def test_what_is_said_of_the_output_is_written_anew_each_time(tmp_path):

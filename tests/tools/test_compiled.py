@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bids_tract import machine
-from bids_tract.workflow import compiled
+from bids_tract.tools import compiled
 
 # One kernel is enough to see what numba does with its cache; it compiles in a second or two.
 ONE_KERNEL = """
@@ -54,15 +54,61 @@ def test_a_damaged_cache_does_not_break_a_run(tmp_path, suffix, damage):
     run_one_kernel(tmp_path)
 
 
-def test_compiling_is_said_once(tmp_path, monkeypatch, caplog):
-    calls = []
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+@pytest.fixture
+def compiling(monkeypatch) -> list[int]:
+    """Calls of what takes a minute; it is tested in core/test_warm.py."""
+    calls: list[int] = []
     monkeypatch.setattr(compiled, "warm", lambda: calls.append(1))
+    monkeypatch.delenv(machine.KERNELS, raising=False)
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    return calls
+
+
+def test_compiling_is_said_once(tmp_path, monkeypatch, caplog, compiling):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     with caplog.at_level(logging.INFO, logger="bids_tract"):
         compiled.ensure_compiled()
         compiled.ensure_compiled()
-    assert calls == [1]
+    assert compiling == [1]
     assert sum("compiling the kernels" in record.message for record in caplog.records) == 1
+
+
+def test_another_kind_of_cpu_is_compiled_for(tmp_path, monkeypatch, compiling):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    compiled.ensure_compiled()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "another")
+    compiled.ensure_compiled()
+    assert compiling == [1, 1]
+
+
+def test_what_an_image_brings_is_copied(tmp_path, monkeypatch, compiling, caplog):
+    brought, cache = tmp_path / "brought", tmp_path / "cache"
+    assert run_one_kernel(brought) == 0
+    (brought / compiled.mark_name()).touch()
+    make_read_only(brought)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
+    monkeypatch.setenv(machine.KERNELS, str(brought))
+    with caplog.at_level(logging.INFO, logger="bids_tract"):
+        compiled.ensure_compiled()
+    assert compiling == []
+    assert caplog.records == []
+    assert run_one_kernel(cache) == 1
+    assert [*cache.rglob(".*")] == []
+
+
+def test_what_an_image_brings_for_other_cpus_is_left(tmp_path, monkeypatch, compiling):
+    brought = tmp_path / "brought"
+    brought.mkdir()
+    (brought / "compiled-for-another").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(machine.KERNELS, str(brought))
+    compiled.ensure_compiled()
+    assert compiling == [1]
+
+
+def make_read_only(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
 
 
 def test_the_cache_goes_where_it_can_be_written(tmp_path):

@@ -1,0 +1,1 @@
+"""Pictures as arrays: streamlines through a z-buffer, slices of volumes, marks and letters."""

@@ -1,0 +1,1 @@
+"""What is done to a series before models are fitted: arrays in, arrays out."""

@@ -1,0 +1,166 @@
+"""The scans of a participant as a group sees them: measures, verdicts, and what runs said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bids_tract.errors import BidsTractError, DataError
+from bids_tract.files.sidecars import file_digest, read_json
+from bids_tract.names import KINDS, parse_name, run_label
+from bids_tract.report.checks import checks
+from bids_tract.report.group_columns import Value, scan_columns, tractogram_columns
+from bids_tract.report.group_records import Status
+from bids_tract.report.measures import Measures, measures_path
+from bids_tract.report.verdicts import Verdict
+
+_MEASURED_AGAIN = "run the participant level with --reports-only to measure it again"
+_FOLDERS = sorted({kind.folder for kind in KINDS.values()})
+
+
+@dataclass
+class ScanResult:
+    """One row of the group's table.
+
+    Attributes
+    ----------
+    label : str
+        ``sub-01_ses-1_dir-AP``.
+    entities : dict of str to str
+        Those of the scan.
+    status : str
+        ``complete``, ``failed``, or ``unknown`` where no run said.
+    reason : str
+        Why it failed.
+    page : str
+        The file name of its report; empty where there is none.
+    values : dict of str to value
+        By the names of `group_columns`.
+    tractograms : tuple of str
+        Which it has.
+    verdicts : dict of str to (str, verdict)
+        Name and verdict of each check, by its key.
+    bad : list of str
+        What is wrong by itself, in sentences.
+    error : str
+        Why it was not measured.
+
+    """
+
+    label: str
+    entities: dict[str, str]
+    status: str
+    reason: str = ""
+    page: str = ""
+    values: dict[str, Value] = field(default_factory=dict)
+    tractograms: tuple[str, ...] = ()
+    verdicts: dict[str, tuple[str, Verdict]] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+def read_participant(
+    output_dir: Path, sub: str, said: Mapping[str, Status], pages: Collection[str]
+) -> list[ScanResult]:
+    """Read what is saved of a participant's scans; no map and no tractogram.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The folder of results.
+    sub : str
+        ``sub-01``.
+    said : mapping of str to Status
+        What runs said of the scans, by label.
+    pages : collection of str
+        Names of the files in the folder of results.
+
+    Returns
+    -------
+    list of ScanResult
+        By label. Scans without outputs of which a run said something are among them.
+
+    """
+    found: dict[str, ScanResult] = {}
+    for folder in _dwi_folders(output_dir / sub):
+        names = [path.name for path in folder.iterdir()]
+        measured: dict[str, Measures] = {}
+        for entities in _scans(names):
+            label = run_label(entities)
+            status = said.get(label, Status(entities, "unknown"))
+            result = ScanResult(label, entities, status.status, status.reason)
+            found[label] = result
+            try:
+                measured[label] = _measures(output_dir, entities, names)
+            except BidsTractError as error:
+                result.error = str(error)
+        # A report compares the scans that it shows: those of one folder.
+        for label, measures in measured.items():
+            others = [one for other, one in measured.items() if other != label]
+            _judge(found[label], measures, others)
+    for label, status in said.items():
+        if label not in found:
+            found[label] = ScanResult(label, dict(status.entities), status.status, status.reason)
+    for result in found.values():
+        session = f"_ses-{result.entities['ses']}" if "ses" in result.entities else ""
+        options = (f"{sub}{session}.html", f"{sub}.html")
+        result.page = next((page for page in options if page in pages), "")
+    return [found[label] for label in sorted(found)]
+
+
+def _dwi_folders(folder: Path) -> Iterator[Path]:
+    places = [folder, *sorted(folder.glob("ses-*"))]
+    return (place / "dwi" for place in places if (place / "dwi").is_dir())
+
+
+def _scans(names: list[str]) -> list[dict[str, str]]:
+    """The entities of the scans that a folder holds something of."""
+    found: dict[str, dict[str, str]] = {}
+    for name in sorted(names):
+        if name.endswith(("_measures.json", "_desc-brain_mask.json")):
+            parsed = parse_name(name)
+            if parsed is not None:
+                entities = {key: one for key, one in parsed.entities.items() if key != "desc"}
+                found[run_label(entities)] = entities
+    return [*found.values()]
+
+
+def _measures(output_dir: Path, entities: Mapping[str, str], names: list[str]) -> Measures:
+    """The saved measures of a scan, where they are those of its sidecars as they are now."""
+    path = measures_path(output_dir, entities)
+    if path.name not in names:
+        raise DataError(f"{run_label(entities)} was not measured; {_MEASURED_AGAIN}")
+    measures = read_json(path)
+    inputs = measures.get("Inputs")
+    if not isinstance(inputs, dict) or not inputs:
+        raise DataError(f"{path} does not say what it was taken from; {_MEASURED_AGAIN}")
+    place = path.parent.parent
+    for name, digest in inputs.items():
+        files = [place / folder / name for folder in _FOLDERS if (place / folder / name).is_file()]
+        if not files or file_digest(files[0]) != digest:
+            raise DataError(f"{name} changed after it was measured; {_MEASURED_AGAIN}")
+    for name in names:
+        if name.endswith("_tractogram.json") and name not in inputs:
+            parsed = parse_name(name)
+            own = {} if parsed is None else dict(parsed.entities)
+            if {key: own[key] for key in own if key not in ("track", "desc")} == dict(entities):
+                raise DataError(f"{name} came after measuring; {_MEASURED_AGAIN}")
+    return measures
+
+
+def _judge(result: ScanResult, measures: Measures, others: list[Measures]) -> None:
+    """Take the values and verdicts of a scan."""
+    tractograms = measures.get("Tractograms", {})
+    result.tractograms = tuple(tractograms) if isinstance(tractograms, dict) else ()
+    columns = [*scan_columns()]
+    for which in result.tractograms:
+        columns += tractogram_columns(which)
+    values = ((column.name, column.value(measures)) for column in columns)
+    result.values = {name: value for name, value in values if value is not None}
+    for check in checks(measures, others):
+        result.verdicts[check.key] = check.name, check.verdict
+        # A table that was corrected is only doubted in the scan, and a fault of the study still.
+        corrected = result.values.get("gradient_check") == "wrong" and check.key == "orientation"
+        if check.verdict == "bad" or corrected:
+            result.bad.append(f"{check.name}: {check.number}. {check.sentence}")

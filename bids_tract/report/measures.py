@@ -1,0 +1,383 @@
+"""What is measured of one scan, once, and kept beside its maps.
+
+The checks of a report and the table of a group need the same numbers. They are taken from the
+sidecars and, where no sidecar has them, from the maps and tractograms; the result is a small JSON
+file, so that whoever compares a thousand scans reads a thousand small files and no tractogram.
+
+Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where not known:
+
+``Scan``, ``Entities``
+    Short name of the scan, and its entities.
+``Version``, ``Inputs``
+    Of this list of keys; digest of each sidecar that was read, by its name.
+``Gradients``, ``GradientCheck``
+    As in the sidecar of the brain mask: volumes and directions of each shell; the orientation
+    check.
+``Denoising``, ``Motion``
+    As in the sidecar of the corrected series; ``Motion.Framewise`` is the displacement of each
+    volume (mm).
+``Mask``
+    ``Volume`` (ml), ``Voxels``, ``VoxelVolume`` (mm³), ``Extent`` (mm to the right, front and
+    top), ``LeftOut``: bright tissue beside the mask, as a share of it (see `report.brain`).
+``Tissue``
+    ``WM``, ``GM``, ``CSF`` (ml), ``Source``, ``Registration``.
+``Tensor``
+    ``MeanFA``, ``MedianFA``, ``MedianMD`` (mm²/s) within the mask, and ``FAHistogram``.
+``Models``
+    By model: ``Order``, ``Shell`` (s/mm²) and, where there is one, ``ResponseFunction``.
+``Seeds``, ``Stop``
+    ``Volume`` (ml) of the seed and stop masks; ``Rule`` and ``Threshold`` of the latter.
+``Tractograms``
+    By ``track-prob_desc-csd``: ``Count``, ``Attempts``, ``Kept``, ``Rejected``, ``Ends``,
+    ``Select``, ``MinimumLength``, ``MaximumLength`` (mm), ``WallTime`` (s), ``PeakMemoryGB``,
+    ``Streamlines`` (found in the file), ``Length`` (``Mean``, ``Median``, ``Percentile5``,
+    ``Percentile95``, ``Longest`` in mm, ``Histogram``), ``Visited`` (``Share`` of the volume
+    ``Of`` what).
+``WallTime``, ``PeakMemoryGB``
+    Seconds of all stages that said so; the largest of the tractograms.
+``Notes``, ``SoftwareVersions``, ``Errors``
+    What the sidecars say; what could not be measured, in sentences.
+
+A histogram has ``Start``, ``Width`` and ``Counts``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from bids_tract.core.types import Bool
+from bids_tract.errors import BidsTractError, DataError
+from bids_tract.files.grids import Grid
+from bids_tract.files.images import read_grid, read_map
+from bids_tract.files.sidecars import file_digest, read_json, write_json
+from bids_tract.names import KINDS, output_path, parse_name, run_label, sidecar_path
+from bids_tract.report.brain import extent_mm, left_out
+from bids_tract.report.streamlines import measure_tractogram
+
+LOGGER = logging.getLogger(__name__)
+
+Measures = dict[str, Any]
+
+_VERSION = 1
+_TRACTOGRAM_TYPES = KINDS["tractogram"].extensions
+_FA_BINS = 25
+# A voxel counts as white matter where more than half of it is.
+_HALF = 0.5
+
+
+def measures_path(output_dir: Path, entities: Mapping[str, str]) -> Path:
+    """Where the measures of a scan lie: ``sub-01/dwi/sub-01_dir-AP_measures.json``."""
+    mask = output_path("brain_mask", entities)
+    return output_dir / mask.with_name(f"{run_label(entities)}_measures.json")
+
+
+def scan_files(output_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
+    """The maps of a scan that are there, by their key in `names.KINDS`; no tractograms."""
+    kinds = [key for key, kind in KINDS.items() if not kind.given]
+    paths = {key: output_dir / output_path(key, entities) for key in kinds}
+    return {key: path for key, path in paths.items() if path.is_file()}
+
+
+def tractograms(output_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
+    """The tractograms of a scan, by ``track-prob_desc-csd``; each in one format, TRX if there."""
+    folder = (output_dir / output_path("brain_mask", entities)).parent
+    found: dict[str, Path] = {}
+    for extension in _TRACTOGRAM_TYPES:
+        for path in sorted(folder.glob(f"{run_label(entities)}_*_tractogram{extension}")):
+            parsed = parse_name(path.name)
+            given = {} if parsed is None else dict(parsed.entities)
+            own = {key: given.pop(key, "") for key in KINDS["tractogram"].given}
+            if given == {key: label for key, label in entities.items() if key != "desc"}:
+                found.setdefault("_".join(f"{key}-{own[key]}" for key in own), path)
+    return dict(sorted(found.items()))
+
+
+def measure_scan(output_dir: Path, entities: Mapping[str, str]) -> Measures:
+    """Measure one scan, or read what was measured where it still holds.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The folder of a run's results.
+    entities : mapping of str to str
+        The scan, as in `names.output_path`.
+
+    Returns
+    -------
+    dict
+        The keys of this module's description. What could not be read or measured is a sentence
+        among ``Errors``.
+
+    Raises
+    ------
+    OutputError
+        The measures cannot be written.
+
+    """
+    maps, tracts = scan_files(output_dir, entities), tractograms(output_dir, entities)
+    sidecars = _sidecars(output_dir, entities)
+    found = [*sidecars.values(), *map(sidecar_path, tracts.values())]
+    inputs = {path.name: file_digest(path) for path in sorted(found) if _has_content(path)}
+    target = measures_path(output_dir, entities)
+    if (known := _still_valid(target, inputs)) is not None:
+        return known
+    measures = _Measuring(entities, inputs).measure(maps, tracts, sidecars)
+    write_json(target, measures)
+    return read_json(target)  # exactly what later readers get
+
+
+def _sidecars(output_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
+    """The sidecars of a scan's maps, also where the map itself was not kept."""
+    kinds = [key for key, kind in KINDS.items() if not kind.given]
+    paths = {key: sidecar_path(output_dir / output_path(key, entities)) for key in kinds}
+    return {key: path for key, path in paths.items() if path.is_file()}
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _still_valid(path: Path, inputs: Mapping[str, str]) -> Measures | None:
+    """Measures taken from the same inputs, without errors."""
+    if not path.is_file():
+        return None
+    try:
+        known = read_json(path)
+    except BidsTractError:
+        return None
+    same = known.get("Version") == _VERSION and known.get("Inputs") == dict(inputs)
+    return known if same and not known.get("Errors") else None
+
+
+class _Measuring:
+    """The measures of one scan while they are gathered: what fails is noted, the rest goes on."""
+
+    def __init__(self, entities: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+        self.errors: list[str] = []
+        self.notes: dict[str, None] = {}  # an ordered set
+        self.seconds: dict[str, float] = {}
+        self.versions = ""
+        self.found: Measures = {
+            "Scan": run_label(entities),
+            "Entities": {key: label for key, label in entities.items() if key != "desc"},
+            "Version": _VERSION,
+            "Inputs": dict(inputs),
+        }
+
+    def measure(
+        self,
+        maps: Mapping[str, Path],
+        tracts: Mapping[str, Path],
+        sidecars: Mapping[str, Path],
+    ) -> Measures:
+        """Everything; see the description of this module."""
+        said = {kind: self._sidecar(path) for kind, path in sidecars.items()}
+        for name, take in (
+            ("Gradients", lambda: said.get("brain_mask", {}).get("Gradients")),
+            ("GradientCheck", lambda: said.get("brain_mask", {}).get("GradientCheck")),
+            ("Denoising", lambda: said.get("preproc_dwi", {}).get("Denoising")),
+            ("Motion", lambda: _motion(said.get("preproc_dwi", {}), maps.get("confounds"))),
+            ("Mask", lambda: _mask(maps)),
+            ("Tissue", lambda: _tissue(maps, said)),
+            ("Tensor", lambda: _tensor(maps)),
+            ("Models", lambda: _models(said)),
+            ("Seeds", lambda: _volume_of(maps.get("seed_mask"))),
+            ("Stop", lambda: _stop(maps.get("stop_mask"), said.get("stop_mask", {}))),
+        ):
+            self._add(self.found, name, take)
+        self._add(self.found, "Tractograms", lambda: self._tractograms(maps, tracts))
+        peaks = [one.get("PeakMemoryGB") for one in self.found.get("Tractograms", {}).values()]
+        self.found |= {
+            "WallTime": round(sum(self.seconds.values()), 2) if self.seconds else None,
+            "PeakMemoryGB": max((peak for peak in peaks if peak), default=None),
+            "Notes": [*self.notes],
+            "SoftwareVersions": self.versions,
+            "Errors": self.errors,
+        }
+        return {key: value for key, value in self.found.items() if value is not None}
+
+    def _add(self, place: Measures, name: str, take: Callable[[], Any]) -> None:
+        """Add a measure; a failure to take it is a sentence and stops no other."""
+        try:
+            value = take()
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            self.errors.append(f"{name} could not be measured: {reason}")
+            LOGGER.debug("%s: %s", self.found["Scan"], name, exc_info=True)
+        else:
+            if value:
+                place[name] = value
+
+    def _sidecar(self, path: Path) -> Mapping[str, Any]:
+        """A sidecar, empty where there is none or it cannot be read."""
+        if not path.is_file():
+            return {}
+        try:
+            said = read_json(path)
+        except BidsTractError as error:
+            self.errors.append(str(error))
+            return {}
+        notes = said.get("Notes")
+        self.notes |= dict.fromkeys(map(str, notes if isinstance(notes, list) else []))
+        seconds = said.get("WallTime")
+        if isinstance(seconds, int | float):  # the maps of one stage share their digest
+            self.seconds[str(said.get("Digest", path.name))] = float(seconds)
+        versions = said.get("SoftwareVersions", "")
+        if isinstance(versions, Mapping):
+            versions = ", ".join(f"{name} {number}" for name, number in versions.items())
+        self.versions = str(versions) or self.versions
+        return said
+
+    def _tractograms(self, maps: Mapping[str, Path], tracts: Mapping[str, Path]) -> Measures:
+        result: Measures = {}
+        if not tracts:
+            return result
+        grid = read_grid(maps["brain_mask"]) if "brain_mask" in maps else None
+        target: tuple[Bool, str] | None = None
+        if grid is not None:
+            target = next(_targets(maps, grid), None)
+        for key, path in tracts.items():
+            result[key] = _counts(self._sidecar(sidecar_path(path)))
+            try:
+                result[key] |= measure_tractogram(path, grid, target)
+            except (BidsTractError, MemoryError) as error:
+                self.errors.append(f"{path.name} could not be measured: {error}")
+        return result
+
+
+def _counts(sidecar: Mapping[str, Any]) -> Measures:
+    """What the sidecar of a tractogram says of its seeds and streamlines."""
+    counts = sidecar.get("Counts", {})
+    accepted = sidecar.get("StreamlineAcceptanceCriteria", {})
+    said = {
+        "Count": sidecar.get("Count"),
+        **{key: counts.get(key) for key in ("Attempts", "Kept", "Rejected", "Ends")},
+        **{key: accepted.get(key) for key in ("MinimumLength", "MaximumLength")},
+        **{key: sidecar.get(key) for key in ("Select", "WallTime", "PeakMemoryGB")},
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _motion(sidecar: Mapping[str, Any], confounds: Path | None) -> Measures:
+    motion = dict(sidecar.get("MotionCorrection", {}))
+    if confounds is not None:
+        header, *rows = (
+            line.split("\t") for line in confounds.read_text("utf-8").splitlines() if line
+        )
+        if "framewise_displacement" in header:
+            column = header.index("framewise_displacement")
+            words = [row[column] for row in rows]
+            motion["Framewise"] = [None if word == "n/a" else float(word) for word in words]
+    return motion
+
+
+def _mask(maps: Mapping[str, Path]) -> Measures:
+    if "brain_mask" not in maps:
+        return {}
+    grid = read_grid(maps["brain_mask"])
+    mask = read_map(maps["brain_mask"], grid) > 0
+    voxel = abs(float(np.linalg.det(grid.affine[:3, :3])))
+    found: Measures = {
+        "Voxels": int(mask.sum()),
+        "VoxelVolume": voxel,
+        "Volume": float(mask.sum()) * voxel / 1000,
+    }
+    if not mask.any():
+        return found
+    found["Extent"] = extent_mm(mask, grid.affine)
+    if "dwiref" in maps:
+        found["LeftOut"] = left_out(read_map(maps["dwiref"], grid), mask)
+    return found
+
+
+def _tissue(maps: Mapping[str, Path], said: Mapping[str, Mapping[str, Any]]) -> Measures:
+    found: Measures = {}
+    for name in ("wm", "gm", "csf"):
+        kind = f"{name}_probseg"
+        if kind not in maps:
+            continue
+        sidecar = said.get(kind, {})
+        volume = sidecar.get("Volume")
+        if volume is None:
+            volume = (_volume_of(maps[kind]) or {}).get("Volume")
+        found[name.upper()] = volume
+        for key, wanted in (("TissueSource", "Source"), ("Registration", "Registration")):
+            if key in sidecar:
+                found[wanted] = sidecar[key]
+    return found
+
+
+def _tensor(maps: Mapping[str, Path]) -> Measures:
+    if not {"tensor_fa", "brain_mask"} <= set(maps):
+        return {}
+    grid = read_grid(maps["brain_mask"])
+    mask = read_map(maps["brain_mask"], grid) > 0
+    fa = read_map(maps["tensor_fa"], grid)[mask]
+    if fa.size == 0:
+        raise DataError(f"{maps['brain_mask']} holds no voxel")
+    counts, _ = np.histogram(fa, _FA_BINS, (0.0, 1.0))
+    found: Measures = {
+        "MeanFA": float(fa.mean()),
+        "MedianFA": float(np.median(fa)),
+        "FAHistogram": {"Start": 0.0, "Width": 1 / _FA_BINS, "Counts": counts.tolist()},
+    }
+    if "tensor_md" in maps:
+        found["MedianMD"] = float(np.median(read_map(maps["tensor_md"], grid)[mask]))
+    return found
+
+
+def _models(said: Mapping[str, Mapping[str, Any]]) -> Measures:
+    found: Measures = {}
+    for kind, model in (("csd_fod", "csd"), ("csa_odf", "csa")):
+        sidecar = said.get(kind, {})
+        encoding = sidecar.get("OrientationEncoding", {})
+        one = {
+            "Order": encoding.get("SphericalHarmonicsDegree"),
+            "Shell": sidecar.get("Model", {}).get("Parameters", {}).get("Shell"),
+            "ResponseFunction": sidecar.get("ResponseFunction"),
+        }
+        if one := {key: value for key, value in one.items() if value is not None}:
+            found[model] = one
+    return found
+
+
+def _volume_of(path: Path | None) -> Measures | None:
+    """Volume of a mask, or of a tissue by its fractions, in ml."""
+    if path is None:
+        return None
+    grid = read_grid(path)
+    voxel = abs(float(np.linalg.det(grid.affine[:3, :3])))
+    return {"Volume": float(read_map(path, grid).sum(dtype=np.float64)) * voxel / 1000}
+
+
+def _stop(path: Path | None, sidecar: Mapping[str, Any]) -> Measures | None:
+    if path is None:
+        return None
+    said = {key: sidecar.get(key) for key in ("Rule", "Threshold", "Map")}
+    return {**(_volume_of(path) or {}), **{key: v for key, v in said.items() if v is not None}}
+
+
+def _targets(maps: Mapping[str, Path], grid: Grid) -> Iterator[tuple[Bool, str]]:
+    """Where streamlines should come: the best that is there first."""
+    for kind, words, above in (
+        ("wm_probseg", "white matter", _HALF),
+        ("stop_mask", "the stop mask", 0.0),
+        ("seed_mask", "the seed mask", 0.0),
+    ):
+        if kind in maps:
+            mask = read_map(maps[kind], grid) > above
+            if "brain_mask" in maps:
+                mask &= read_map(maps["brain_mask"], grid) > 0
+            if mask.any():
+                yield mask, words
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a measure is a number that can be reckoned with."""
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,173 @@
+"""The report of a participant or session: one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from bids_tract import __version__
+from bids_tract.files.atomic import replacing
+from bids_tract.names import run_label
+from bids_tract.report.checks import checks
+from bids_tract.report.document import Section, asset, items, page, problem, prose
+from bids_tract.report.measures import measure_scan
+from bids_tract.report.records import RunRecord, read_run
+from bids_tract.report.scan_sections import Parts, Scan, draw, scan_section
+from bids_tract.report.verdicts import plural
+
+LOGGER = logging.getLogger(__name__)
+
+# A page can be sent by mail and opens at once (bytes).
+PAGE_LIMIT = 5_000_000
+# Of these: the viewer's program (1.06 MB), interactive views of all scans together, and text with
+# charts (30 kB a scan measured).
+_PROGRAM_ROOM, _VIEWS_ROOM, _TEXT_ROOM = 1_060_000, 1_000_000, 250_000
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What became of a report.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The page.
+    errors : list of str
+        What could not be shown, in sentences; the page says so in its place.
+
+    """
+
+    path: Path
+    errors: list[str]
+
+
+def write_report(
+    output_dir: Path,
+    label: str,
+    scans: Sequence[Mapping[str, str]],
+    *,
+    failures: Mapping[str, str] | None = None,
+    log_dir: Path | None = None,
+    command: Sequence[str] | str = "",
+) -> ReportResult:
+    """Write ``<label>.html`` into the output folder, and the pictures beside the maps.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The folder of a run's results; nothing outside of it and `log_dir` is read.
+    label : str
+        ``sub-01`` or ``sub-01_ses-1``.
+    scans : sequence of mapping of str to str
+        The entities of each diffusion series, as in `names.output_path`. Those without outputs
+        are named with why.
+    failures : mapping of str to str, optional
+        Why scans were not finished, by `names.run_label`; those of ``status.json`` in `log_dir`
+        count as well.
+    log_dir : pathlib.Path, optional
+        ``logs/<run>/`` of the run that made the outputs.
+    command : str or sequence of str, optional
+        The command line; that of ``settings.toml`` in `log_dir` by default.
+
+    Returns
+    -------
+    ReportResult
+        Never fails for what the outputs hold: what is broken becomes a sentence in the page and
+        among the errors.
+
+    Raises
+    ------
+    OutputError
+        The page or the measures cannot be written.
+
+    """
+    run = read_run(log_dir, label)
+    why = {**run.failures, **(failures or {})}
+    shown = [Scan(one, why.pop(run_label(one), "")) for one in scans]
+    parts = Parts(
+        output_dir,
+        PAGE_LIMIT - _PROGRAM_ROOM - _VIEWS_ROOM - _TEXT_ROOM,
+        _VIEWS_ROOM // max(len(shown), 1),
+        errors=[*run.errors],
+    )
+    _judge(shown, parts)
+    for scan in shown:
+        draw(scan, parts)
+    sections = [
+        # The page is called so already where there is one scan without further entities.
+        scan_section(scan, parts, "Diffusion series" if scan.label == label else scan.label)
+        for scan in shown
+    ]
+    told = command if isinstance(command, str) else shlex.join(command)
+    sections += [
+        Section("methods", "Methods", _methods(run)),
+        Section("software", "Software and command", _software(run, shown, told)),
+        Section("messages", "Warnings and errors", _messages(run, shown, parts.errors)),
+    ]
+    text = page(label, _lead(shown, why, parts.errors), sections, parts.data, asset("page.js"))
+    path = output_dir / f"{label}.html"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return ReportResult(path, parts.errors)
+
+
+def _judge(scans: Sequence[Scan], parts: Parts) -> None:
+    """Measure all scans of the page, then compare them."""
+    for scan in scans:
+        try:
+            scan.measures = measure_scan(parts.output_dir, scan.entities)
+        except Exception as error:  # no report is worth a run
+            LOGGER.debug("%s: report: measures", scan.label, exc_info=True)
+            parts.errors.append(f"{scan.label}: it could not be measured: {error}")
+        parts.errors += [f"{scan.label}: {error}" for error in scan.measures.get("Errors", ())]
+    for scan in scans:
+        others = [one.measures for one in scans if one is not scan]
+        scan.checks = checks(scan.measures, others) if scan.has_outputs else []
+
+
+def _lead(scans: Sequence[Scan], failures: Mapping[str, str], errors: Sequence[str]) -> str:
+    """What stands below the heading; failures of what has no part of its own are not hidden."""
+    made = time.strftime("%Y-%m-%d %H:%M")
+    count = "one diffusion series" if len(scans) == 1 else f"{len(scans)} diffusion series"
+    lead = f'<p class="lead">{count.capitalize()}. bids_tract {escape(__version__)}, {made}.</p>'
+    said = [f"{name} was not finished: {reason}" for name, reason in failures.items()]
+    if errors:
+        said.append(f"{plural(len(errors), 'part')} of this report could not be made: see below.")
+    return lead + "".join(map(problem, said))
+
+
+def _methods(run: RunRecord) -> str:
+    if not run.citation:
+        return "<p>The text to cite was not found among the files of the run.</p>"
+    # The text has headings of its own; the first repeats the title.
+    html = prose(run.citation.removeprefix("# Methods"))
+    if run.bibtex:
+        html += f"<details><summary>BibTeX</summary><pre>{escape(run.bibtex)}</pre></details>"
+    return html
+
+
+def _software(run: RunRecord, scans: Sequence[Scan], command: str) -> str:
+    versions = {str(scan.measures.get("SoftwareVersions", "")) for scan in scans} - {""}
+    parts = [f"<p>{escape(one)}</p>" for one in sorted(versions)]
+    if command or run.command:
+        parts.append(f"<h4>Command</h4><pre>{escape(command or run.command)}</pre>")
+    if run.settings:
+        parts.append(
+            f"<details><summary>All settings</summary><pre>{escape(run.settings)}</pre></details>"
+        )
+    return "".join(parts) or "<p>Not recorded.</p>"
+
+
+def _messages(run: RunRecord, scans: Sequence[Scan], errors: Sequence[str]) -> str:
+    html = "".join(problem(error) for error in errors)
+    for scan in scans:
+        if notes := scan.measures.get("Notes"):
+            html += f"<h4>{escape(scan.label)}</h4>{items(notes)}"
+    if run.messages:
+        html += f"<h4>From the log of the run</h4>{items(run.messages)}"
+    return html or "<p>None.</p>"

@@ -1,0 +1,192 @@
+import copy
+
+import pytest
+
+from bids_tract.report.checks import checks
+from bids_tract.report.measures import measure_scan
+from bids_tract.report.verdicts import duration, tally
+from tests.report.outputs import (
+    SCAN,
+    brain,
+    change,
+    coordinates,
+    lines,
+    make_outputs,
+    replace_map,
+    tract_sidecar,
+    write_tract,
+)
+
+TRACT = "track-prob_desc-csd"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return measure_scan(make_outputs(tmp_path_factory.mktemp("sound")), SCAN)
+
+
+def changed(measures, *keys, **values):
+    """A copy with values changed at a place."""
+    copied = copy.deepcopy(measures)
+    place = copied
+    for key in keys:
+        place = place[key]
+    place.update(values)
+    return copied
+
+
+def judged(measures, key, others=()):
+    (check,) = [one for one in checks(measures, others) if one.key == key]
+    return check
+
+
+def test_a_sound_scan_is_called_sound(sound):
+    found = {check.key: check.verdict for check in checks(sound)}
+    assert found.pop("motion") == found.pop("snr") == "unknown"
+    assert set(found.values()) == {"good"}
+    assert [*found] == [
+        "gradients", "orientation", "mask", "tissue", "response", "lmax",
+        f"kept_{TRACT}", f"length_{TRACT}", f"visited_{TRACT}", "effort",
+    ]  # fmt: skip
+
+
+def test_each_check_says_something(sound):
+    for check in checks(sound):
+        assert check.name
+        assert check.number
+        assert check.sentence[-1] in ".)"
+
+
+# --- Planted faults, from files to verdicts ----------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_mask_that_lost_half_the_brain_is_flagged(tmp_path, axis):
+    make_outputs(tmp_path)
+    replace_map(tmp_path, "brain_mask", brain() & (coordinates()[..., axis] < 0))
+    check = judged(measure_scan(tmp_path, SCAN), "mask")
+    assert check.verdict == "bad"
+    assert "a part of the brain is missing" in check.sentence
+
+
+def test_half_a_brain_without_background_is_doubted(tmp_path):
+    make_outputs(tmp_path)
+    half = brain() & (coordinates()[..., 0] < 0)
+    replace_map(tmp_path, "brain_mask", half)
+    replace_map(tmp_path, "dwiref", 1000.0 * half)
+    check = judged(measure_scan(tmp_path, SCAN), "mask")
+    assert check.verdict == "doubt"
+    assert "no brain's shape" in check.sentence
+
+
+def test_a_flipped_gradient_table_is_flagged(tmp_path):
+    make_outputs(tmp_path)
+    said = {"Verdict": "wrong", "Reason": "x flipped scores 0.5", "Best": "i-,j,k"}
+    change(tmp_path, "brain_mask", GradientCheck=said)
+    check = judged(measure_scan(tmp_path, SCAN), "orientation")
+    assert check.verdict == "bad"
+    assert "i-,j,k" in check.number
+    for fixed in ({"Applied": True}, {"Used": "i-,j,k"}):
+        change(tmp_path, "brain_mask", GradientCheck={**said, **fixed})
+        assert judged(measure_scan(tmp_path, SCAN), "orientation").verdict == "doubt"
+
+
+def test_a_tenth_of_the_streamlines_is_flagged(tmp_path):
+    make_outputs(tmp_path)
+    write_tract(tmp_path, lines(30))
+    change(tmp_path, "tractogram", **tract_sidecar(30, 500))
+    assert judged(measure_scan(tmp_path, SCAN), f"kept_{TRACT}").verdict == "doubt"
+
+
+def test_a_file_that_lost_streamlines_is_flagged(tmp_path):
+    make_outputs(tmp_path)
+    write_tract(tmp_path, lines(30))
+    check = judged(measure_scan(tmp_path, SCAN), f"kept_{TRACT}")
+    assert check.verdict == "bad"
+    assert "holds 30" in check.sentence
+
+
+# --- Each bound --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "value", "verdict"),
+    [
+        ("gradients", ("Gradients",), {"B0Volumes": 0}, "bad"),
+        ("gradients", ("Gradients", "Shells", 0), {"Directions": 12}, "bad"),
+        ("gradients", ("Gradients", "Shells", 0), {"Directions": 20}, "doubt"),
+        ("orientation", ("GradientCheck",), {"Verdict": "unsure"}, "doubt"),
+        ("orientation", ("GradientCheck",), {"Verdict": "off"}, "unknown"),
+        ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 0.2}}, "good"),
+        ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 0.8}}, "doubt"),
+        ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 2.5}}, "bad"),
+        ("snr", (), {"Denoising": {"SNR": 20}}, "good"),
+        ("snr", (), {"Denoising": {"SNR": 10}}, "doubt"),
+        ("snr", (), {"Denoising": {"SNR": 3}}, "bad"),
+        ("snr", (), {"Denoising": {"SNR": None}}, "unknown"),
+        ("mask", ("Mask",), {"LeftOut": 0.2}, "doubt"),
+        ("mask", ("Mask",), {"LeftOut": 0.4}, "bad"),
+        ("mask", ("Mask",), {"Volume": 60}, "doubt"),
+        ("mask", ("Mask",), {"Volume": 3000}, "doubt"),
+        ("mask", ("Mask",), {"Extent": [60, 150, 110]}, "doubt"),
+        ("tissue", ("Tissue",), {"WM": 100}, "doubt"),
+        ("tissue", ("Tissue",), {"GM": 0}, "bad"),
+        ("registration", ("Tissue",), {"Registration": {"Quality": 1, "Bound": 0.5}}, "good"),
+        ("registration", ("Tissue",), {"Registration": {"Quality": 0.4, "Bound": 0.5}}, "bad"),
+        ("response", ("Models", "csd", "ResponseFunction"), {"Voxels": 10}, "doubt"),
+        ("response", ("Models", "csd", "ResponseFunction"),
+         {"Coefficients": [2e-3, 1.3e-3, 1.3e-3, 1]}, "doubt"),
+        ("lmax", ("Models", "csd"), {"Order": 4}, "doubt"),
+        ("lmax", ("Models", "csd"), {"Order": 2}, "bad"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 2900}, "doubt"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 29000}, "bad"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Select": 400}, "doubt"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Count": 0, "Streamlines": 0}, "bad"),
+        (f"length_{TRACT}", ("Tractograms", TRACT), {"MinimumLength": 50}, "doubt"),
+        (f"length_{TRACT}", ("Tractograms", TRACT, "Rejected"), {"TOO_LONG": 50}, "doubt"),
+        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.1}, "doubt"),
+        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.001}, "bad"),
+        ("files", (), {"Errors": ["it is broken"]}, "bad"),
+    ],
+)  # fmt: skip
+def test_bounds(sound, key, place, value, verdict):
+    assert judged(changed(sound, *place, **value), key).verdict == verdict
+
+
+def test_scans_of_one_person_have_brains_of_one_size(sound):
+    smaller = changed(sound, "Mask", Volume=sound["Mask"]["Volume"] * 0.5)
+    assert judged(sound, "mask", [sound]).verdict == "good"
+    assert judged(smaller, "mask", [sound, sound]).verdict == "bad"
+    assert judged(sound, "mask", [smaller, sound]).verdict == "good"
+
+
+def test_no_tractogram_is_said(sound):
+    lacking = {key: value for key, value in sound.items() if key != "Tractograms"}
+    assert judged(lacking, "kept").verdict == "bad"
+
+
+@pytest.mark.parametrize("key", ["Gradients", "GradientCheck", "Mask", "Models", "Tissue"])
+@pytest.mark.parametrize("broken", ["word", [1], {"B0Volumes": "x", "Shells": 3, "csd": 1}, 7])
+def test_whatever_a_sidecar_holds_the_others_are_judged(sound, key, broken):
+    found = checks({**sound, key: broken})
+    assert judged({**sound, key: broken}, "effort").verdict == "good"
+    assert len({check.key for check in found}) == len(found)
+
+
+def test_nothing_known_is_no_alarm():
+    found = checks({"Scan": "sub-01"})
+    assert {check.verdict for check in found} == {"unknown", "bad"}
+    assert [check.key for check in found if check.verdict == "bad"] == ["kept"]
+
+
+def test_tally_counts_the_worst_first(sound):
+    found = checks(changed(sound, "Mask", Volume=60))
+    assert [*tally(found)] == [("doubt", 1), ("unknown", 2), ("good", 9)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.71, "4.7 s"), (59.96, "60.0 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_tract.core.drawing.colours import ORANGE, SKY_BLUE
+from bids_tract.files.grids import Grid
+from bids_tract.files.images import write_map
+from bids_tract.report.map_figures import MAP_FIGURES, Maps, paint
+from tests.report.scans import CENTRE, GRIDS, RADII, make_scan
+
+DRAW = {figure.name: figure.draw for figure in MAP_FIGURES}
+
+
+@pytest.fixture(scope="module", params=GRIDS)
+def maps(request, tmp_path_factory):
+    grid = GRIDS[request.param]
+    return Maps(make_scan(tmp_path_factory.mktemp("scan"), grid))
+
+
+def places_of(picture, tile, colour, tolerance=0.12):
+    """RAS+ mm of the pixels of a tile that have a colour."""
+    part = picture[tile.place]
+    chosen = np.abs(part - np.float32(colour)).max(axis=2) < tolerance
+    return tile.camera.plane()[chosen]
+
+
+def test_the_mask_s_outline_lies_on_its_edge_in_mm(maps):
+    picture = DRAW["mask"](maps).picture
+    for tile in maps.many_cuts.tiles:
+        found = places_of(picture, tile, ORANGE)
+        if len(found) < 20:
+            continue
+        away = np.linalg.norm((found - CENTRE) / RADII, axis=-1)
+        # The mask is of voxels up to 4 mm: its edge is off by half of one, of radii of 30 mm.
+        assert abs(np.median(away) - 1) < 0.09
+    assert len(found)
+
+
+def test_all_colours_of_tissues_are_there_and_nested(maps):
+    picture = DRAW["tissue"](maps).picture
+    tile = maps.many_cuts.tiles[len(maps.many_cuts.tiles) // 3]
+    colours = {"wm": (0.941, 0.894, 0.259), "gm": (0.835, 0.369, 0.0), "csf": SKY_BLUE}
+    distances = {
+        name: np.linalg.norm((places_of(picture, tile, colour) - CENTRE) / RADII, axis=-1)
+        for name, colour in colours.items()
+    }
+    assert 0.5 < np.median(distances["wm"]) < 0.65
+    assert distances["gm"].min() > 0.5 and distances["gm"].max() < 0.95
+    assert distances["csf"].max() < 1.12
+
+
+def test_seeds_and_borders_enclose_the_white_matter(maps):
+    for name, colour in (("seeds", ORANGE), ("gfa", SKY_BLUE)):
+        picture = DRAW[name](maps).picture
+        tile = maps.many_cuts.tiles[5]
+        found = places_of(picture, tile, colour, tolerance=0.2)
+        assert len(found) > 50
+        assert np.linalg.norm((found - CENTRE) / RADII, axis=-1).max() < 0.75
+
+
+def test_colours_of_directions_are_shown_as_saved(maps):
+    picture = DRAW["colfa"](maps).picture
+    seen = np.concatenate([picture[tile.place].reshape(-1, 3) for tile in maps.many_cuts.tiles])
+    brightest = seen[seen[:, 0] > 0.9]
+    # cos 30 degrees left-right, sin 30 up-down; letters are white.
+    coloured = brightest[brightest[:, 1] < 0.3]
+    assert len(coloured) > 1000
+    np.testing.assert_allclose(np.median(coloured, axis=0), [1, 0, 0.577], atol=0.02)
+
+
+def test_sticks_point_as_the_fibres_do(maps):
+    picture = DRAW["peaks"](maps).picture
+    coronal = next(tile for tile in maps.few_cuts.tiles if tile.axis == 1)
+    assert coronal.camera.sides()[:2] == ("L", "R")
+    sticks = (np.ptp(picture[coronal.place], axis=2) > 0.3)[30:-30, 30:-30]  # without letters
+    labels, count = ndimage.label(sticks, np.ones((3, 3)))
+    angles = []
+    for number in range(1, count + 1):
+        rows, columns = np.nonzero(labels == number)
+        if len(rows) > 15:
+            values, vectors = np.linalg.eigh(np.cov(columns, -rows))
+            if values[1] > 4 * values[0]:
+                angles.append(np.degrees(np.arctan(vectors[1, 1] / vectors[0, 1])))
+    assert len(angles) > 20
+    # 30 degrees up in the world; the cut's own axes are turned a little where it is oblique.
+    expected = coronal.camera.axes[:2] @ [np.cos(np.pi / 6), 0, np.sin(np.pi / 6)]
+    expected_angle = np.degrees(np.arctan2(expected[1], expected[0]))
+    # A stick is about 13 pixels long and 3 wide: a pixel at its end is 4 degrees.
+    assert np.median(angles) == pytest.approx(expected_angle, abs=4)
+
+
+def test_without_a_stop_mask_no_border_is_spoken_of(maps):
+    files = {key: path for key, path in maps.files.items() if key != "stop_mask"}
+    drawn = DRAW["gfa"](Maps(files))
+    assert "border" not in drawn.caption and "stop mask" not in drawn.alt
+
+
+def test_without_gfa_fa_is_shown(maps):
+    files = {key: path for key, path in maps.files.items() if key != "csa_gfa"}
+    assert DRAW["gfa"](Maps(files)).caption.startswith("FA, ")
+    assert DRAW["gfa"](maps).caption.startswith("GFA, ")
+
+
+def test_values_that_are_not_finite_do_no_harm(maps, tmp_path):
+    grid = maps.grid
+    broken = np.full(grid.shape, np.nan, np.float32)
+    broken[10:15, 10:15, 10:15] = 1
+    write_map(tmp_path / "fa.nii.gz", broken, grid)
+    seen = DRAW["gfa"](Maps({"tensor_fa": tmp_path / "fa.nii.gz"})).picture
+    assert np.isfinite(seen).all() and seen.max() == 1
+
+
+def test_small_voxels_make_the_sheet_of_sticks_larger(maps, tmp_path):
+    affine = maps.grid.affine @ np.diag([0.5, 0.5, 0.5, 1])
+    n = [2 * length for length in maps.grid.shape]
+    affine[:3, 3] -= affine[:3, :3] @ [0.5, 0.5, 0.5]
+    fine = Maps(make_scan(tmp_path, Grid((n[0], n[1], n[2]), affine)))
+    coarse_sheet, sheet = fine.few_cuts, fine.closer(fine.few_cuts, 12)
+    assert sheet.width > coarse_sheet.width
+    assert sheet.scale * fine.upright.voxel_sizes.min() == pytest.approx(12, rel=0.02)
+    assert [tile.cut for tile in sheet.tiles] == [tile.cut for tile in coarse_sheet.tiles]
+    assert maps.closer(maps.few_cuts, 5) is maps.few_cuts
+
+
+def test_the_head_fills_the_sheet(maps):
+    sheet = paint(maps.many_cuts, lambda tile: maps.ground()(tile.camera))
+    filled = np.flatnonzero((sheet > 0.2).any(axis=(0, 2)))
+    assert filled[0] < 40 and filled[-1] > sheet.shape[1] - 40

@@ -1,0 +1,157 @@
+import json
+
+import numpy as np
+import pytest
+
+from bids_tract.files.sidecars import read_json
+from bids_tract.files.tractograms import write_tractogram
+from bids_tract.names import sidecar_path
+from bids_tract.report.measures import measure_scan, measures_path, scan_files, tractograms
+from tests.report.outputs import (
+    GRID,
+    LENGTH_MM,
+    SCAN,
+    brain,
+    change,
+    lines,
+    make_outputs,
+    path_of,
+    replace_map,
+    white,
+    write_tract,
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_outputs(tmp_path)
+
+
+def test_what_the_sidecars_say_is_taken_over(root):
+    found = measure_scan(root, SCAN)
+    assert found["Scan"] == "sub-01_dir-AP"
+    assert found["Gradients"]["Shells"][0]["b"] == 2000
+    assert found["GradientCheck"]["Verdict"] == "right"
+    assert found["Models"]["csd"]["Order"] == 8
+    assert found["Models"]["csd"]["ResponseFunction"]["Voxels"] == 400
+    assert found["Tissue"] == {"WM": 480, "GM": 880, "CSF": 100, "Source": "T1w"}
+    assert found["Notes"] == ["12 voxels were <odd> & set to zero."]
+    assert found["Errors"] == []
+
+
+def test_the_maps_are_measured(root):
+    found = measure_scan(root, SCAN)
+    voxel_ml = 0.064
+    assert found["Mask"]["Volume"] == pytest.approx(brain().sum() * voxel_ml)
+    assert found["Mask"]["LeftOut"] == 0
+    assert found["Seeds"]["Volume"] == pytest.approx(white().sum() * voxel_ml)
+    share = white().sum() / brain().sum()
+    assert found["Tensor"]["MeanFA"] == pytest.approx(0.6 * share + 0.1 * (1 - share), rel=1e-5)
+    assert sum(found["Tensor"]["FAHistogram"]["Counts"]) == brain().sum()
+
+
+def test_the_tractogram_is_measured(root):
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert (tract["Count"], tract["Attempts"], tract["Streamlines"]) == (300, 500, 300)
+    assert tract["Length"]["Median"] == pytest.approx(LENGTH_MM, rel=1e-5)
+    assert sum(tract["Length"]["Histogram"]["Counts"]) == 300
+    visited = np.zeros(GRID.shape, bool)
+    to_voxel = np.linalg.inv(GRID.affine)
+    voxels = np.rint(lines(300).points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    visited[tuple(voxels.T)] = True
+    assert tract["Visited"]["Of"] == "white matter"
+    assert tract["Visited"]["Share"] == pytest.approx((visited & white()).sum() / white().sum())
+
+
+def test_seconds_of_maps_of_one_stage_count_once(root):
+    assert measure_scan(root, SCAN)["WallTime"] == 3.0 + 1.5 + 12.0
+
+
+def test_measures_are_kept_and_reused(root):
+    first = measure_scan(root, SCAN)
+    path = measures_path(root, SCAN)
+    assert path == root / "sub-01" / "dwi" / "sub-01_dir-AP_measures.json"
+    path.write_text(json.dumps({**first, "Mask": {"Volume": 5}}))
+    assert measure_scan(root, SCAN)["Mask"] == {"Volume": 5}
+
+
+@pytest.mark.parametrize("changed", ["brain_mask", "tractogram", "csd_fod"])
+def test_another_input_is_measured_anew(root, changed):
+    first = measure_scan(root, SCAN)
+    measures_path(root, SCAN).write_text(json.dumps({**first, "Mask": {"Volume": 5}}))
+    change(root, changed, Digest="new")
+    assert measure_scan(root, SCAN)["Mask"] == first["Mask"]
+
+
+def test_a_sidecar_that_has_gone_is_noticed(root):
+    measure_scan(root, SCAN)
+    sidecar_path(path_of(root, "csd_fod")).unlink()
+    assert "csd" not in measure_scan(root, SCAN).get("Models", {})
+
+
+def test_a_broken_map_stops_nothing_else_and_is_tried_again(root):
+    good = path_of(root, "tensor_fa").read_bytes()
+    path_of(root, "tensor_fa").write_bytes(good[: len(good) // 2])
+    found = measure_scan(root, SCAN)
+    assert "Tensor" not in found
+    assert found["Mask"]["Volume"] > 1000
+    (error,) = found["Errors"]
+    assert "model-tensor_param-fa_dwimap.nii.gz" in error
+    path_of(root, "tensor_fa").write_bytes(good)
+    assert measure_scan(root, SCAN)["Tensor"]["MeanFA"] > 0
+
+
+def test_a_broken_tractogram_and_sidecar_are_said(root):
+    path_of(root, "tractogram").write_bytes(b"nothing")
+    sidecar_path(path_of(root, "wm_probseg")).write_text("{")
+    found = measure_scan(root, SCAN)
+    assert len(found["Errors"]) == 2
+    assert found["Tractograms"]["track-prob_desc-csd"]["Count"] == 300
+    # The volume comes from the map instead.
+    assert found["Tissue"]["WM"] == pytest.approx(white().sum() * 0.064)
+
+
+def test_an_empty_tractogram_is_no_error(root):
+    write_tract(root, lines(0))
+    change(root, "tractogram", Count=0)
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert tract["Streamlines"] == 0
+    assert tract["Visited"]["Share"] == 0
+
+
+def test_other_formats_are_measured_alike(root):
+    (trx,) = measure_scan(root, SCAN)["Tractograms"].values()
+    path = path_of(root, "tractogram")
+    write_tractogram(path, path.with_suffix(".trk"))
+    assert tractograms(root, SCAN)["track-prob_desc-csd"].suffix == ".trx"
+    path.unlink()
+    change(root, "tractogram", Digest="new")
+    (trk,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert trk["Streamlines"] == trx["Streamlines"]
+    assert trk["Length"]["Median"] == pytest.approx(trx["Length"]["Median"], rel=1e-5)
+
+
+def test_files_of_other_scans_are_not_taken(root):
+    make_outputs(root, SCAN | {"run": "2"})
+    assert len(tractograms(root, SCAN)) == 1
+    assert {path.name.startswith("sub-01_dir-AP_run") for path in scan_files(root, SCAN).values()}
+    assert all("run-2" not in path.name for path in scan_files(root, SCAN).values())
+
+
+def test_a_scan_without_outputs_has_no_inputs(tmp_path):
+    assert measure_scan(tmp_path, SCAN)["Inputs"] == {}
+
+
+def test_motion_is_read(root):
+    sidecar = sidecar_path(path_of(root, "preproc_dwi"))
+    sidecar.write_text(json.dumps({"MotionCorrection": {"MeanFramewiseDisplacement": 0.3}}))
+    path_of(root, "confounds").write_text("trans_x\tframewise_displacement\n0\tn/a\n1\t0.25\n")
+    motion = measure_scan(root, SCAN)["Motion"]
+    assert motion == {"MeanFramewiseDisplacement": 0.3, "Framewise": [None, 0.25]}
+
+
+def test_what_is_saved_is_what_is_given(root):
+    replace_map(root, "brain_mask", np.zeros(GRID.shape, bool))
+    found = measure_scan(root, SCAN)
+    assert found == read_json(measures_path(root, SCAN))
+    assert found["Mask"]["Volume"] == 0

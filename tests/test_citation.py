@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bids_tract import __version__
+from bids_tract.citation import REFERENCES, as_bibtex, as_markdown, references
+from tests.plans import asked
+
+CSA, CSD, PFT, ACT = "Aganj", "Tournier", "Girard", "Smith"
+
+
+@pytest.mark.parametrize(
+    ("said", "cited"),
+    [
+        ({}, {CSD}),
+        ({"model": "csa"}, {CSA}),
+        ({"model": ["csa", "csd"]}, {CSA, CSD}),
+        ({"stop_mask": "gfa"}, {CSA, CSD}),  # of CSA's ODF
+        ({"seed_mask": "gfa", "seeding": "interface"}, {CSD}),  # nobody reads it
+        ({"tracking": "pft"}, {CSD, PFT}),
+        ({"stopping": "cmc"}, {CSD, PFT}),
+        ({"stopping": "act"}, {CSD, ACT}),
+        ({"tracking": "pft", "stopping": "act"}, {CSD, PFT, ACT}),
+    ],
+)
+def test_what_was_used_is_cited_and_nothing_else(said, cited):
+    text = as_markdown(asked(**said))
+    assert {name for name in (CSA, CSD, PFT, ACT) if name in text} == cited
+    assert "Garyfallidis" in text
+    assert "Gorgolewski" in text
+
+
+def test_the_methods_in_words():
+    text = as_markdown(
+        asked(model=["csa", "csd"], tracking=["det", "prob"], step_mm=0.4, random_seed=3)
+    )
+    assert f"bids_tract {__version__}" in text
+    assert "constant solid angle ODFs and constrained spherical deconvolution" in text
+    assert "deterministic and probabilistic tracking" in text
+    assert "steps of 0.4 mm and turns of at most 30 degrees" in text
+    assert "between 20 and 300 mm" in text
+    assert "random seed 3" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "cited"),
+    [
+        ({}, {"mppca", "unring", "motion", "orientation"}),
+        ({"preprocessed": True}, {"orientation"}),
+        ({"denoise": "patch2self"}, {"patch2self", "unring", "motion", "orientation"}),
+        ({"denoise": "none", "unring": "off", "motion": "none"}, {"orientation"}),
+        ({"gradient_check": "off", "preprocessed": True}, set()),
+        (
+            {"tracking": "pft", "preprocessed": True},
+            {"orientation", "registration", "segmentation"},
+        ),
+    ],
+)
+def test_what_is_done_to_raw_data_is_cited(said, cited):
+    optional = {
+        "mppca", "patch2self", "unring", "motion", "orientation", "registration", "segmentation",
+    }  # fmt: skip
+    found = {key for key in optional if REFERENCES[key] in references(asked(**said))}
+    assert found == cited
+
+
+def test_corrections_in_words():
+    text = as_markdown(asked(denoise="mppca", unring="off", motion="rigid"))
+    assert (
+        "Raw series were denoised by Marchenko-Pastur PCA and corrected for head motion by "
+        "registration; preprocessed ones were left alone." in text
+    )
+    assert "Raw series" not in as_markdown(asked(preprocessed=True))
+
+
+def test_bibtex_has_an_entry_for_each_reference():
+    settings = asked(tracking=["prob", "pft"], model=["csa", "csd"])
+    text = as_bibtex(settings)
+    entries = re.findall(r"^@article\{(\w+),$", text, re.MULTILINE)
+    assert entries == [reference.key for reference in references(settings)]
+    assert len(set(entries)) == len(entries) == text.count("doi = {10.")
+    assert text.count("{") == text.count("}")
+
+
+def test_two_authors_and_many():
+    texts = {key: reference.text for key, reference in REFERENCES.items()}
+    assert texts["motion"].startswith("Leemans and Jones (2009). ")
+    assert texts["csd"].startswith("Tournier et al. (2007). ")
