@@ -322,4 +322,5 @@ def bidsignore() -> list[str]:
         "*_dwi.bv*",
         "*_dwiref.*",
         "*_timeseries.*",
+        "*_measures.json",
     ]

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from bids_tract.errors import BidsTractError, NothingSelectedError
 from bids_tract.files.atomic import replacing
 from bids_tract.files.sidecars import read_json
-from bids_tract.report.group_page import group_page
+from bids_tract.report.group_page import Finding, group_page
 from bids_tract.report.group_records import (
     Covariates,
     Status,
@@ -140,15 +141,16 @@ class _Study:
         self.present[_sub(scan.entities["sub"])].append(session)
         self.table.add(scan)
 
-    def findings(self) -> list[tuple[int, list[str]]]:
-        """What stands out, by row: what is bad by itself before what differs, most first."""
+    def findings(self) -> list[Finding]:
+        """What stands out: what is bad by itself before what differs, most first."""
         found = []
         for row, outliers in enumerate(self.table.outliers):
             bad = self.bad.get(row, [])
             if bad or outliers:
-                grave = (-len(bad), -max((abs(one.z) for one in outliers), default=0.0))
-                found.append((grave, row, [*bad, *(one.sentence() for one in outliers)]))
-        return [(row, sentences) for _, row, sentences in sorted(found)]
+                farthest = max((abs(one.z) for one in outliers), default=0.0)
+                finding = Finding(row, bad, [one.sentence() for one in outliers])
+                found.append(((-len(bad), -farthest, row), finding))
+        return [finding for _, finding in sorted(found, key=itemgetter(0))]
 
     def sentences(self) -> list[str]:
         """What is to be known of the study, for the log."""
@@ -156,11 +158,9 @@ class _Study:
         said += [
             f"missing, {reason}: {', '.join(labels)}" for reason, labels in self.missing.items()
         ]
-        said += [
-            f"{self.table.labels[row]}: {sentence}"
-            for row, sentences in self.findings()
-            for sentence in sentences
-        ]
+        for one in self.findings():
+            label = self.table.labels[one.row]
+            said += [f"{label}: {sentence}" for sentence in (*one.bad, *one.differs)]
         return [*said, _space_sentence(self.table)]
 
     def page(self, name: str) -> str:

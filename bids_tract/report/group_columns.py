@@ -127,7 +127,7 @@ def _response_ratio(measures: Measures) -> float:
 
 _RESPONSE = ("Models", "csd", "ResponseFunction")
 _ACQUISITION, _BRAIN = "Acquisition and motion", "Brain and tissue"
-_MODELS, _EFFORT = "Models", "Time and memory"
+_MODELS, EFFORT = "Models", "Time and memory"
 
 _OF_SCANS: tuple[Column, ...] = (
     Column("b0_volumes", "Volumes at b = 0", "Volumes without diffusion weighting.",
@@ -237,9 +237,9 @@ _OF_SCANS: tuple[Column, ...] = (
     Column("stop_threshold", "Stop threshold", "The value of the stop rule's map at which "
            "streamlines end.", _at("Stop", "Threshold"), "1"),
     Column("wall_time", "Time", "Time that the stages took which recorded it.", _at("WallTime"),
-           "s", section=_EFFORT),
+           "s", section=EFFORT),
     Column("peak_memory", "Memory", "Largest memory of tracking.", _at("PeakMemoryGB"), "GB",
-           section=_EFFORT),
+           section=EFFORT),
     Column("software", "Software", "Versions of the programs that made the outputs.",
            _at("SoftwareVersions")),
 )  # fmt: skip

@@ -6,22 +6,46 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from bids_tract import __version__
 from bids_tract.report.document import Section, asset, items, page, problem, verdict
-from bids_tract.report.group_columns import Column
+from bids_tract.report.group_columns import EFFORT, Column
 from bids_tract.report.group_outliers import LEAST_SCANS, Z_BOUND, as_numbers
 from bids_tract.report.group_plots import strip
 from bids_tract.report.group_records import Covariates
 from bids_tract.report.group_table import Table
 from bids_tract.report.verdicts import plural
 
+
+@dataclass(frozen=True)
+class Finding:
+    """A scan that stands out.
+
+    Attributes
+    ----------
+    row : int
+        Of the table.
+    bad : list of str
+        What is bad by itself, in sentences.
+    differs : list of str
+        In what it differs from the others, in sentences.
+
+    """
+
+    row: int
+    bad: list[str]
+    differs: list[str]
+
+
 # Dots of all plots together (170 bytes each, and what a browser draws at once), and findings in
 # words; the page stays below 5 MB with 10,000 scans.
 _MOST_DOTS, _MOST_FINDINGS, _MOST_OF_SCAN = 8000, 200, 6
-_ROWS = 50  # of the table at a time; group.js has the same number
+_ROWS = 25  # of the table at a time; group.js has the same number
 _LONG_LIST = 12  # names that are seen at once
 # Covariates of a questionnaire may be hundreds: these come into the page, all into the table.
 _MOST_COVARIATES = 12
@@ -32,7 +56,7 @@ def group_page(
     study: str,
     table: Table,
     covariates: Covariates,
-    findings: Sequence[tuple[int, Sequence[str]]],
+    findings: Sequence[Finding],
     failed: Sequence[tuple[str, str]],
     missing: Mapping[str, Sequence[str]],
     sentences: Sequence[str],
@@ -48,8 +72,8 @@ def group_page(
         Compared already.
     covariates : Covariates
         Of the participants.
-    findings : sequence of (int, sequence of str)
-        What stands out: row of the table, and sentences; the gravest first.
+    findings : sequence of Finding
+        What stands out; the gravest first.
     failed : sequence of (str, str)
         Scans, and why.
     missing : mapping of str to sequence of str
@@ -87,7 +111,7 @@ def _problems(errors: Sequence[str]) -> str:
 
 def _lead(
     table: Table,
-    findings: Sequence[tuple[int, Sequence[str]]],
+    findings: Sequence[Finding],
     failed: Sequence[tuple[str, str]],
     missing: Mapping[str, Sequence[str]],
 ) -> str:
@@ -108,17 +132,20 @@ def _lead(
     )
 
 
-def _findings(table: Table, findings: Sequence[tuple[int, Sequence[str]]]) -> str:
+def _findings(table: Table, findings: Sequence[Finding]) -> str:
     if not findings:
         return "<p>Nothing: no scan is bad by itself or differs much from the others.</p>"
     entries = []
-    for row, sentences in findings[:_MOST_FINDINGS]:
+    for one in findings[:_MOST_FINDINGS]:
+        sentences = [*one.bad, *one.differs]
         shown = items(sentences[:_MOST_OF_SCAN])
         if len(sentences) > _MOST_OF_SCAN:
             n_more = len(sentences) - _MOST_OF_SCAN
             shown += f'<p class="hint">and {n_more} more, see the table</p>'
-        name = _link(table.labels[row], table.pages[row])
-        entries.append(f'<li class="finding"><h4>{name}</h4>{shown}</li>')
+        sign = verdict("bad") if one.bad else verdict("doubt", "differs")
+        kind = "finding grave" if one.bad else "finding"
+        name = _link(table.labels[one.row], table.pages[one.row])
+        entries.append(f'<li class="{kind}"><h4>{name} {sign}</h4>{shown}</li>')
     left = len(findings) - len(entries)
     more = (
         f'<p class="hint">{left:,} more scans: columns bad_checks and outlying of '
@@ -142,7 +169,7 @@ def _absent(failed: Sequence[tuple[str, str]], missing: Mapping[str, Sequence[st
         listed = [f"{label}: {reason or 'no reason was recorded'}" for label, reason in failed]
         html += f"<h4>{plural(len(failed), 'scan')} failed</h4>{_long_list(listed)}"
     for reason, labels in missing.items():
-        html += f"<h4>{len(labels):,} missing: {escape(reason)}</h4>"
+        html += f"<h4>{len(labels):,} missing, {escape(reason)}</h4>"
         html += _long_list([*labels]) if len(labels) > _LONG_LIST else _words(labels)
     return html
 
@@ -162,14 +189,14 @@ def _long_list(texts: Sequence[str]) -> str:
 
 def _checks(table: Table) -> str:
     """How often each check gave each verdict."""
-    head = "".join(f'<th scope="col">{verdict(kind)}</th>' for kind in reversed(_SORTS))
+    head = "".join(f'<th scope="col">{verdict(kind)}</th>' for kind in _SORTS)
     rows = []
     for name, counts in table.verdicts.items():
         total = sum(counts.values())
-        cells = "".join(f"<td>{counts[kind] or '-'}</td>" for kind in reversed(_SORTS))
+        cells = "".join(f"<td>{counts[kind] or '-'}</td>" for kind in _SORTS)
         bar = "".join(
             f'<i class="{kind}" style="width:{100 * counts[kind] / total:.2f}%"></i>'
-            for kind in reversed(_SORTS) if counts[kind]
+            for kind in _SORTS if counts[kind]
         )  # fmt: skip
         rows.append(
             f'<tr><th scope="row">{escape(name)}</th>{cells}'
@@ -204,7 +231,7 @@ def _plots_head(columns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plots(table: Table) -> list[Section]:
-    drawn = [column for column in table.columns() if column.section]
+    drawn = _drawn(table)
     by_section: dict[str, list[Column]] = {}
     for column in drawn:
         by_section.setdefault(column.section, []).append(column)
@@ -212,13 +239,25 @@ def _plots(table: Table) -> list[Section]:
     flagged = _flagged(table)
     found = []
     for number, (title, columns) in enumerate(by_section.items()):
-        rows = "".join(
-            strip(as_numbers(table.values(column)), flagged.get(column.name, ()), column,
-                  table.labels, table.pages, most)
-            for column in columns
-        )  # fmt: skip
-        found.append(Section(f"plots-{number}", title, f'<div class="strips">{rows}</div>'))
+        rows, same = "", []
+        for column in columns:
+            values = as_numbers(table.values(column))
+            if np.nanmin(values) == np.nanmax(values):
+                count = plural(int(np.isfinite(values).sum()), "scan")
+                same.append(f"{column.title}: {column.shown(np.nanmin(values))} ({count}).")
+                continue
+            found_here = flagged.get(column.name, ())
+            rows += strip(values, found_here, column, table.labels, table.pages, most)
+        told = f'<p class="hint">The same everywhere. {escape(" ".join(same))}</p>' if same else ""
+        html = f'<div class="strips">{rows}</div>{told}'
+        found.append(Section(f"plots-{number}", title, html))
     return found
+
+
+def _drawn(table: Table) -> list[Column]:
+    """What is shown, what is read first before: tractograms, then what they are made from."""
+    drawn = [column for column in table.columns() if column.section]
+    return sorted(drawn, key=lambda column: (not column.of, column.section == EFFORT))
 
 
 def _flagged(table: Table) -> dict[str, list[int]]:
@@ -247,15 +286,13 @@ def _table_columns(table: Table, covariates: Covariates) -> list[dict[str, Any]]
     for name in covariates.names[:_MOST_COVARIATES]:
         labels = [covariates.of.get(sub, {}).get(name, "n/a") for sub in subs]
         columns.append({"title": name, "colours": True, **_coded(labels)})
-    for column in table.columns():
-        if column.section:
-            values = as_numbers(table.values(column))
-            factor = 100 if column.share else 1
-            numbers = [_rounded(factor * value) for value in values.tolist()]
-            made = _numbers(column.full_title, numbers)
-            columns.append(
-                made | {"unit": column.shown_units, "flagged": flagged.get(column.name, [])}
-            )
+    for column in _drawn(table):
+        factor = 100 if column.share else 1
+        values = [_rounded(factor * value) for value in as_numbers(table.values(column)).tolist()]
+        made = _numbers(column.full_title, values)
+        columns.append(
+            made | {"unit": column.shown_units, "flagged": flagged.get(column.name, [])}
+        )
     return columns
 
 

@@ -19,7 +19,7 @@ from bids_tract.report.group_outliers import Z_BOUND, scale_of
 _TOP, _BOTTOM, _HEIGHT = 10, 48, 66  # pixels: the dots' band, and the words below it
 _MARGIN = 2.0  # percent
 # One wild value must not press all others together: what is farther out stands at the edge.
-_EDGE_Z = 10.0
+_EDGE_Z = 6.0
 # Flagged dots of one plot; beyond, a study has another problem.
 _MOST_FLAGGED = 200
 
@@ -73,7 +73,9 @@ def strip(
              labels[row], pages[row])
         for row in shown
     ]  # fmt: skip
-    note = f"; {len(shown):,} of {len(rows):,} drawn" if len(shown) < len(rows) else ""
+    farther = int(((known < axis.low) | (known > axis.high)).sum())
+    note = f"; {len(shown):,} drawn" if len(shown) < len(rows) else ""
+    note += f"; {farther:,} farther out" if farther else ""
     spread = f"{_number(column, quarter)} to {_number(column, three_quarters)}"
     said = (
         f"{column.full_title}: {len(rows):,} scans, median {column.shown(median)}, half of them "
@@ -119,7 +121,7 @@ def _ends(values: Float64, column: Column, low: float, high: float) -> tuple[flo
         low, high = max(low, scale.at(-_EDGE_Z)), min(high, scale.at(_EDGE_Z))
     if high - low > 1e-9 * abs(high):
         return low, high
-    room = 0.05 * abs(low) or 1.0  # all are equal
+    room = 0.05 * abs(low) or 1.0  # all but some far away are equal
     return low - room, high + room
 
 

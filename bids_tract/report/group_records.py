@@ -168,4 +168,4 @@ def _missing(
         yield sub, "has no diffusion data in the dataset"
     for ses in places:
         if ses not in present:
-            yield f"{sub}_{ses}".rstrip("_"), "not processed yet: neither results nor a reason"
+            yield f"{sub}_{ses}".rstrip("_"), "not processed yet (neither results nor a reason)"

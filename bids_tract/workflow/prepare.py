@@ -164,7 +164,7 @@ def _check_gradients(job: Job, series: Series, mask: Bool) -> tuple[Series, dict
             series.data, gradients, mask, series.grid.voxel_sizes, progress.advance
         )
     LOGGER.info("%s: prepare: %s\n%s", job.label, check.reason, check.table())
-    better, notes = axes.then(check.best), []
+    better, notes, applied = axes.then(check.best), [], False
     if check.verdict == "wrong":
         table = job.scan.bvec or job.scan.b_table
         if asked.gradient_check == "error":
@@ -173,23 +173,24 @@ def _check_gradients(job: Job, series: Series, mask: Bool) -> tuple[Series, dict
                 "--gradient-check warn goes on with the table as it is."
             )
         if asked.gradient_check == "fix":
-            axes, gradients = better, _along(series.gradients, better)
+            axes, gradients, applied = better, _along(series.gradients, better), True
             notes.append(f"The gradient table was turned to the axes {axes}. {check.reason}")
         else:
             notes.append(
                 f"The gradient table {table} seems wrong, and was used as it is. {check.reason} "
                 f"--bvec-axes {better} would put it right; --gradient-check fix does so by itself."
             )
-    said = {"BvecAxes": str(axes), "GradientCheck": _of_check(check, str(axes))}
+    said = {"BvecAxes": str(axes), "GradientCheck": _of_check(check, str(axes), applied)}
     return replace(series, gradients=gradients, notes=(*series.notes, *notes)), said
 
 
-def _of_check(check: OrientationCheck, used: str) -> dict[str, Any]:
+def _of_check(check: OrientationCheck, used: str, applied: bool) -> dict[str, Any]:
     return {
         "Verdict": check.verdict,
         "Reason": check.reason,
         "Best": str(check.best),
         "Used": used,
+        "Applied": applied,
         "Scores": [{"Axes": str(axes), "Score": round(score, 4)} for axes, score in check.scores],
     }
 

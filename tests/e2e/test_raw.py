@@ -51,7 +51,7 @@ def human(folder: Path) -> Outcome:
 def test_particle_filtering_needs_no_more_than_a_raw_series_and_a_t1w_image(human):
     assert human.code == 0
     assert human.errors == []
-    counts = human.sidecar("tractogram")["Counts"]
+    counts = human.sidecar("*tractogram")["Counts"]
     assert counts["Kept"] == 5000
     # Every streamline has two ends: those that do not end in grey matter leave the image.
     assert counts["Ends"]["GREY_MATTER"] >= 2 * 0.95 * counts["Kept"]
@@ -60,7 +60,7 @@ def test_particle_filtering_needs_no_more_than_a_raw_series_and_a_t1w_image(huma
 @needs_shared
 def test_tissue_of_a_human_brain_is_plausible(human):
     shares = {
-        label: human.sidecar(f"label-{label}_probseg")["ShareOfBrainMask"]
+        label: human.sidecar(f"*label-{label}_probseg")["ShareOfBrainMask"]
         for label in ("GM", "WM", "CSF")
     }
     assert 0.35 <= shares["GM"] <= 0.60
@@ -70,24 +70,24 @@ def test_tissue_of_a_human_brain_is_plausible(human):
 
 @needs_shared
 def test_what_was_done_to_a_human_scan_is_written_down(human):
-    made = human.sidecar("desc-preproc_dwi")
+    made = human.sidecar("*desc-preproc_dwi")
     assert made["Denoising"]["Method"] == "Marchenko-Pastur PCA"
-    assert 5 < made["Denoising"]["SNR"] < 100
+    assert 20 < made["Denoising"]["SNR"] < 200  # 3 mm voxels at 3 T
     assert "GibbsUnringing" not in made  # the scan has partial Fourier
     assert any("artial Fourier" in note for note in made["Notes"])
     assert made["MotionCorrection"]["MaxTranslation"] < 3  # nobody moved much
     assert made["PhaseEncodingDirection"] == "j-"
-    check = human.sidecar("desc-brain_mask")["GradientCheck"]
+    check = human.sidecar("*desc-brain_mask")["GradientCheck"]
     assert check["Verdict"] == "right"
     assert len(check["Scores"]) == 24
-    table = human.file("desc-confounds_timeseries.tsv").read_text().splitlines()
+    table = human.file("*desc-confounds_timeseries.tsv").read_text().splitlines()
     assert len(table) == 22
     assert table[0].split("\t") == [
         "trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z", "framewise_displacement",
     ]  # fmt: skip
-    matrix = read_itk_affine(human.file("from-T1w_to-dwi_mode-image_xfm.txt"))
+    matrix = read_itk_affine(human.file("*from-T1w_to-dwi_mode-image_xfm.txt"))
     assert np.linalg.norm(matrix[:3, 3]) < 15  # both images are of one session
-    assert human.sidecar("label-WM_probseg")["Registration"]["Quality"] > 1.65
+    assert human.sidecar("*label-WM_probseg")["Registration"]["Quality"] > 1.65
 
 
 @needs_shared
@@ -110,35 +110,35 @@ def corrected(folder: Path, scene: Scene) -> Outcome:
 
 def test_a_raw_series_is_denoised_and_saved(corrected, scene):
     assert corrected.code == 0
-    image = nib.load(corrected.file("desc-preproc_dwi.nii.gz"))
+    image = nib.load(corrected.file("*desc-preproc_dwi.nii.gz"))
     clean = scan(
         head(), shape=SHAPE, spacing_mm=(SPACING,) * 3, directions=24, bval=1000
     ).data
-    brain = np.asanyarray(nib.load(corrected.file("desc-brain_mask.nii.gz")).dataobj) > 0
+    brain = np.asanyarray(nib.load(corrected.file("*desc-brain_mask.nii.gz")).dataobj) > 0
     before, after = (
         np.sqrt(np.mean(np.square(data[brain] - clean[brain])))
         for data in (scene.data, np.asanyarray(image.dataobj))
     )
     assert after < before / 1.5
-    bvals = np.loadtxt(corrected.file("desc-preproc_dwi.bval"))
+    bvals = np.loadtxt(corrected.file("*desc-preproc_dwi.bval"))
     np.testing.assert_array_equal(bvals, scene.bvals)
 
 
 def test_models_fitted_later_see_the_same_series(corrected, folder):
-    before = corrected.file("param-wm_dwimap.nii.gz").read_bytes()
+    before = corrected.file("*param-wm_dwimap.nii.gz").read_bytes()
     again = run(
         folder / "head", corrected.output, "--tracking", "det", "--seeding", "total",
         "--select", 200, "--unring", "off", "--model", "csd", "csa", raw=True,
     )  # fmt: skip
     assert again.code == 0
     assert any("prepare, tensor, csd" in line and "reused" in line for line in again.messages(20))
-    corrected.file("param-wm_dwimap.nii.gz").unlink()
+    corrected.file("*param-wm_dwimap.nii.gz").unlink()
     once_more = run(
         folder / "head", corrected.output, "--tracking", "det", "--seeding", "total",
         "--select", 200, "--unring", "off", raw=True,
     )  # fmt: skip
     assert once_more.code == 0
-    assert corrected.file("param-wm_dwimap.nii.gz").read_bytes() == before
+    assert corrected.file("*param-wm_dwimap.nii.gz").read_bytes() == before
 
 
 def test_what_is_said_to_be_preprocessed_is_left_alone(folder, scene):
@@ -166,7 +166,7 @@ def test_runs_become_one_scan(folder, scene):
     )  # fmt: skip
     assert outcome.code == 0
     assert list(outcome.status) == ["sub-01"]
-    gradients = outcome.sidecar("desc-brain_mask")["Gradients"]
+    gradients = outcome.sidecar("*desc-brain_mask")["Gradients"]
     assert gradients["B0Volumes"] == 2
     assert gradients["Shells"] == [{"b": 1000.0, "Volumes": 48, "Directions": 24}]
     # The same signal twice, once it is scaled: the tensor is that of one run.
@@ -206,12 +206,12 @@ def test_a_wrong_table_is_warned_of_with_the_option_that_mends_it(turned, tmp_pa
     (warning,) = [line for line in outcome.warnings if "gradient table" in line]
     assert f"--bvec-axes {WRONG.inverse()} would put it right" in warning
     assert "sub-01_dwi.bvec" in warning
-    check = outcome.sidecar("desc-brain_mask")["GradientCheck"]
+    check = outcome.sidecar("*desc-brain_mask")["GradientCheck"]
     assert (check["Verdict"], check["Used"]) == ("wrong", "i,j,k")
     mended = run(turned, tmp_path / "mended", *QUICK, "--bvec-axes", str(WRONG.inverse()))
     assert mended.code == 0
     assert not [line for line in mended.warnings if "gradient" in line]
-    assert mended.sidecar("desc-brain_mask")["GradientCheck"]["Verdict"] == "right"
+    assert mended.sidecar("*desc-brain_mask")["GradientCheck"]["Verdict"] == "right"
 
 
 def test_a_wrong_table_can_be_mended_or_refused(turned, tmp_path, scene):
@@ -220,16 +220,16 @@ def test_a_wrong_table_can_be_mended_or_refused(turned, tmp_path, scene):
     write_bids(tmp_path / "sound", scene)
     sound = run(tmp_path / "sound", tmp_path / "right", *QUICK)
     colours = [
-        np.asanyarray(nib.load(result.file("param-colfa_dwimap.nii.gz")).dataobj)
+        np.asanyarray(nib.load(result.file("*param-colfa_dwimap.nii.gz")).dataobj)
         for result in (fixed, sound)
     ]
     np.testing.assert_allclose(*colours, atol=1e-4)
     # A later fit sees the mended table, too.
-    fixed.file("param-wm_dwimap.nii.gz").unlink()
+    fixed.file("*param-wm_dwimap.nii.gz").unlink()
     again = run(turned, tmp_path / "fixed", *QUICK, "--gradient-check", "fix")
     assert again.code == 0
     fods = [
-        np.asanyarray(nib.load(result.file("param-wm_dwimap.nii.gz")).dataobj)
+        np.asanyarray(nib.load(result.file("*param-wm_dwimap.nii.gz")).dataobj)
         for result in (again, sound)
     ]
     np.testing.assert_allclose(*fods, atol=1e-4)
@@ -243,7 +243,7 @@ def test_nobody_looks_where_nobody_is_to_look(turned, tmp_path):
     outcome = run(turned, tmp_path / "out", *QUICK, "--gradient-check", "off")
     assert outcome.code == 0
     assert not [line for line in outcome.warnings if "gradient" in line]
-    assert outcome.sidecar("desc-brain_mask")["GradientCheck"] == {"Verdict": "off"}
+    assert outcome.sidecar("*desc-brain_mask")["GradientCheck"] == {"Verdict": "off"}
 
 
 # --- A T1w image --------------------------------------------------------------------------------
@@ -275,11 +275,11 @@ def test_a_simulated_t1w_image_gives_the_tissue_that_is_there(tmp_path, scene):
     outcome = run(tmp_path / "raw", tmp_path / "out", *QUICK[2:], "--tracking", "pft")
     assert outcome.code == 0
     truth = tissue_fractions(scene.phantom, scene.affine, scene.shape)
-    brain = np.asanyarray(nib.load(outcome.file("desc-brain_mask.nii.gz")).dataobj) > 0
+    brain = np.asanyarray(nib.load(outcome.file("*desc-brain_mask.nii.gz")).dataobj) > 0
     for label in ("WM", "GM", "CSF"):
-        found = np.asanyarray(nib.load(outcome.file(f"label-{label}_probseg.nii.gz")).dataobj)
+        found = np.asanyarray(nib.load(outcome.file(f"*label-{label}_probseg.nii.gz")).dataobj)
         error = np.abs(found - getattr(truth, label.lower()))[brain].mean()
         assert error < 0.1, label
-    sidecar = outcome.sidecar("label-GM_probseg")
+    sidecar = outcome.sidecar("*label-GM_probseg")
     assert sidecar["TissueSource"] == "T1w"
     assert path.name in sidecar["Sources"][0]

@@ -52,8 +52,10 @@ _STILL_VOXELS = 0.1
 _BATCH = 16
 _MOST_SHELLS = 10  # more is a grid of b-values: its volumes are laid onto the b0 as one
 _FEWEST_FOR_SLOPES = 10  # volumes, to tell what follows the gradient from what does not
-# How a group of volumes is laid onto the b0: smoothing, surroundings, and rounds (converged).
-_TIE_SIGMA_MM = 3.5
+# How a group of volumes is laid onto the b0: smoothing, surroundings, rounds (converged). On a
+# human scan whose stack clips the brain, more smoothing draws the group along z: 0.3 mm at 1.5,
+# 0.6 at 2, 1.7 at 3.5, 2.6 at 5. Mutual information is within 0.5 mm of the first.
+_TIE_SIGMA_MM = 1.5
 _SURROUNDINGS_MM = 8.0
 _TIE_ROUNDS = 8
 
@@ -496,8 +498,7 @@ def _lay_on_b0(series: _Series, poses: list[_Pose], group: Indices, b0s: Indices
     The b0's signal is fitted as a cubic polynomial of the mean signal of the group, of its
     standard deviation over directions and of the mean of the surroundings; the b0 is registered
     to that, and both are repeated. Ill-predicted points (CSF, which the group does not see)
-    count less. Measured on the simulated head (b=1000, 4 mm and 4 degrees): 0.05 mm and 0.3
-    degrees off, DIPY's mutual information 0.2 mm and 0.9 degrees.
+    count less. On the simulated head this came twice as near as DIPY's mutual information.
     """
     frame = series.frame
     fine = series.sample(group, poses, _TIE_SIGMA_MM)

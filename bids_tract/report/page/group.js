@@ -16,7 +16,7 @@ const pageOf = (row) => study.pages.levels[study.pages.codes[row]];
 const numeric = (text) => text !== "" && Number.isFinite(Number(text));
 
 /* The table: rows that are found, in order, some at a time. */
-const AT_ONCE = 50;
+const AT_ONCE = 25;
 const natural = new Intl.Collator("en", { numeric: true });
 const flagged = columns.map((column) => new Set(column.flagged));
 let order = Array.from({ length: count }, (_, row) => row);

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bids_tract.core.tracking.outcome import Fate
+from bids_tract.report.group_columns import scan_columns, tractogram_columns
+from tests.report.studies import PROB, typical
+
+MEASURES = typical(np.random.default_rng(1))
+BY_NAME = {column.name: column for column in (*scan_columns(), *tractogram_columns(PROB))}
+
+
+def test_each_name_stands_once_and_says_what_it_is():
+    names = [column.name for column in (*scan_columns(), *tractogram_columns(PROB))]
+    assert len(set(names)) == len(names)
+    for column in BY_NAME.values():
+        assert column.description.endswith((".", ")."))
+        assert column.name == column.name.lower()
+        assert not (column.units and column.levels)
+        # What is compared or drawn is a number.
+        assert column.units or not (column.suspect or column.section)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("b0_volumes", 4),
+        ("shells", "2000"),
+        ("shell_directions", "64"),
+        ("directions", 64),
+        ("gradient_check", "right"),
+        ("gradient_check_applied", "false"),
+        ("gradient_check_score", 0.502),
+        ("gradient_check_next", 0.444),
+        ("brain_volume", MEASURES["Mask"]["Volume"]),
+        ("brain_width", 135.0),
+        ("brain_length", 170.0),
+        ("brain_height", 130.0),
+        ("wm_volume", MEASURES["Tissue"]["WM"]),
+        ("gm_volume", MEASURES["Tissue"]["GM"]),
+        ("csf_volume", MEASURES["Tissue"]["CSF"]),
+        ("registration_quality", MEASURES["Tissue"]["Registration"]["Quality"]),
+        ("snr", MEASURES["Denoising"]["SNR"]),
+        ("fd_mean", MEASURES["Motion"]["MeanFramewiseDisplacement"]),
+        ("fd_max", MEASURES["Motion"]["MaxFramewiseDisplacement"]),
+        ("csd_lmax", 8),
+        ("csa_lmax", None),
+        ("prob_csd_count", MEASURES["Tractograms"][PROB]["Count"]),
+        ("prob_csd_length_median", MEASURES["Tractograms"][PROB]["Length"]["Median"]),
+        ("prob_csd_visited_of", "white matter"),
+        ("peak_memory", MEASURES["PeakMemoryGB"]),
+    ],
+)
+def test_values_are_those_of_the_measures(name, wanted):
+    assert BY_NAME[name].value(MEASURES) == wanted
+
+
+def test_shares_are_of_the_seeds_and_make_one():
+    tract = MEASURES["Tractograms"][PROB]
+    assert BY_NAME["prob_csd_kept"].value(MEASURES) == tract["Count"] / tract["Attempts"]
+    reasons = [f"prob_csd_rejected_{fate.name.lower()}" for fate in Fate if fate is not Fate.KEPT]
+    shares = [BY_NAME[name].value(MEASURES) for name in ("prob_csd_kept", *reasons)]
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_the_ratio_of_the_response():
+    along, across, *_ = MEASURES["Models"]["csd"]["ResponseFunction"]["Coefficients"]
+    assert BY_NAME["response_ratio"].value(MEASURES) == across / along
+
+
+@pytest.mark.parametrize(
+    ("measures", "wanted"),
+    [
+        ({}, {}),
+        (
+            {"Mask": None, "Motion": [], "Gradients": {"Shells": [{}]}, "Tractograms": {PROB: 3}},
+            {},
+        ),
+        ({"Mask": {"Volume": "big"}, "Gradients": {"Shells": []}}, {}),
+        ({"Mask": {"Volume": float("nan")}, "GradientCheck": {"Scores": {}}}, {}),
+        (
+            {"Tractograms": {PROB: {"Count": 3, "Attempts": 0}}},
+            {"prob_csd_count": 3, "prob_csd_attempts": 0},
+        ),
+    ],
+)
+def test_what_is_not_there_or_makes_no_sense_is_nothing(measures, wanted):
+    found = {name: column.value(measures) for name, column in BY_NAME.items()}
+    assert {name: value for name, value in found.items() if value is not None} == wanted
+
+
+def test_text_fits_into_a_cell():
+    column = BY_NAME["response_source"]
+    said = {"Models": {"csd": {"ResponseFunction": {"Source": " two\nlines\tand tabs "}}}}
+    assert column.value(said) == "two lines and tabs"
+
+
+def test_numbers_for_people():
+    assert BY_NAME["prob_csd_count"].shown(31900.0) == "31,900"
+    assert BY_NAME["brain_volume"].shown(1360.4) == "1,360 ml"
+    assert BY_NAME["prob_csd_kept"].shown(0.6543) == "65.4 %"
+    assert BY_NAME["fd_mean"].shown(0.23456) == "0.235 mm"
+    assert BY_NAME["md_median"].shown(0.00075123) == "0.000751 mm²/s"
+    assert BY_NAME["prob_csd_count"].full_title == "Streamlines (probabilistic, CSD)"

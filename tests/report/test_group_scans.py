@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bids_tract.report.group_records import Status
+from bids_tract.report.group_scans import read_participant
+from bids_tract.report.measures import measure_scan
+from tests.report.outputs import SCAN, change, make_outputs, path_of
+from tests.report.studies import FLIPPED, PROB, plant, typical, write_scan
+
+COMPLETE = {"sub-01": Status({"sub": "01"}, "complete")}
+
+
+def made(folder, sub="01", **more):
+    measures = typical(np.random.default_rng(1)) | more
+    write_scan(folder, {"sub": sub}, measures)
+    return measures
+
+
+def test_a_sound_scan(tmp_path):
+    measures = made(tmp_path)
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, {"sub-01.html", "sub-02.html"})
+    assert (scan.label, scan.status, scan.page) == ("sub-01", "complete", "sub-01.html")
+    assert scan.values["brain_volume"] == measures["Mask"]["Volume"]
+    assert scan.tractograms == (PROB,)
+    assert scan.verdicts["mask"] == ("Brain mask", "good")
+    assert (scan.bad, scan.error) == ([], "")
+
+
+def test_each_session_has_its_page_or_that_of_the_participant(tmp_path):
+    for ses in "12":
+        write_scan(tmp_path, {"sub": "01", "ses": ses}, typical(np.random.default_rng(1)))
+    scans = read_participant(tmp_path, "sub-01", {}, {"sub-01_ses-1.html"})
+    assert [scan.page for scan in scans] == ["sub-01_ses-1.html", ""]
+    assert [scan.status for scan in scans] == ["unknown", "unknown"]
+    scans = read_participant(tmp_path, "sub-01", {}, {"sub-01.html"})
+    assert [scan.page for scan in scans] == ["sub-01.html", "sub-01.html"]
+
+
+@pytest.mark.parametrize(("number", "key"), [(11, "orientation"), (23, "mask")])
+def test_a_planted_fault_is_bad_by_itself(tmp_path, number, key):
+    measures = typical(np.random.default_rng(1))
+    plant(number, measures)
+    write_scan(tmp_path, {"sub": "01"}, measures)
+    (scan,) = read_participant(tmp_path, "sub-01", {}, ())
+    assert scan.verdicts[key][1] == "bad"
+    assert len(scan.bad) == 1
+
+
+def test_a_table_that_was_corrected_is_still_told(tmp_path):
+    made(tmp_path, GradientCheck=FLIPPED | {"Applied": True})
+    (scan,) = read_participant(tmp_path, "sub-01", {}, ())
+    assert scan.verdicts["orientation"][1] == "doubt"
+    assert "corrected to i,-j,k" in scan.bad[0]
+
+
+def test_a_scan_that_failed_before_anything_was_made(tmp_path):
+    said = {"sub-01_dir-PA": Status({"sub": "01", "dir": "PA"}, "failed", "no bval")}
+    made(tmp_path)
+    one, other = read_participant(tmp_path, "sub-01", said, ())
+    assert (one.label, one.status) == ("sub-01", "unknown")
+    assert (other.label, other.status, other.reason) == ("sub-01_dir-PA", "failed", "no bval")
+    assert other.values == {}
+
+
+def test_nobody(tmp_path):
+    assert read_participant(tmp_path, "sub-01", {}, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (lambda folder: (folder / "sub-01_measures.json").unlink(), "was not measured"),
+        (lambda folder: (folder / "sub-01_measures.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "sub-01_measures.json").write_text('{"a": 1}'), "taken from"),
+        (
+            lambda folder: (folder / "sub-01_desc-brain_mask.json").write_text('{"other": 1}'),
+            "sub-01_desc-brain_mask.json changed after it was measured",
+        ),
+        (
+            lambda folder: (folder / "sub-01_track-prob_desc-csd_tractogram.json").unlink(),
+            "changed after",
+        ),
+        (
+            lambda folder: (folder / "sub-01_track-det_desc-csd_tractogram.json").write_text("{}"),
+            "sub-01_track-det_desc-csd_tractogram.json came after measuring",
+        ),
+    ],
+)
+def test_measures_that_do_not_hold_are_not_shown(tmp_path, fault, said):
+    made(tmp_path)
+    fault(tmp_path / "sub-01/dwi")
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
+    assert said in scan.error
+    assert (scan.values, scan.verdicts) == ({}, {})
+
+
+def test_the_tractogram_of_another_scan_is_none_of_it(tmp_path):
+    made(tmp_path)
+    other = tmp_path / "sub-01/dwi/sub-01_dir-PA_track-det_desc-csd_tractogram.json"
+    other.write_text("{}")
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
+    assert scan.error == ""
+
+
+def test_neither_maps_nor_tractograms_are_read(tmp_path):
+    measure_scan(make_outputs(tmp_path), SCAN)
+    for path in (tmp_path / "sub-01/dwi").iterdir():
+        if path.suffix != ".json":
+            path.unlink()
+    (scan,) = read_participant(tmp_path, "sub-01", {}, ())
+    assert scan.error == ""
+    sidecar = json.loads(path_of(tmp_path, "tractogram").with_suffix(".json").read_text())
+    assert scan.values["prob_csd_count"] == sidecar["Count"]
+    change(tmp_path, "brain_mask", Digest="another")
+    (scan,) = read_participant(tmp_path, "sub-01", {}, ())
+    assert "changed" in scan.error
