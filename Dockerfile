@@ -6,7 +6,7 @@ FROM ${BASE_IMAGE} AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /build
-# The lock is made by: uv pip compile --universal --python-version 3.13 --extra patch2self \
+# The lock is made by: uv pip compile --universal --python-version 3.13 \
 #     --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 COPY requirements.lock ./
 # "ca" is an optional secret: the certificates of a network that re-signs TLS. It enters no layer.

@@ -16,7 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_tract import __version__, log, machine
+from bids_tract import __version__, log, machine, signals
 from bids_tract.errors import (
     BidsTractError,
     DataError,
@@ -27,6 +27,7 @@ from bids_tract.errors import (
 
 if TYPE_CHECKING:
     from bids_tract.cli import Command
+    from bids_tract.dataset import Dataset
     from bids_tract.plan import Plan
 
 # In a work folder: that this program made it, so that --clean-workdir may empty it.
@@ -44,7 +45,8 @@ def run(command: Command) -> int:
     debug = command.settings.run.debug
     log.configure(level, None, debug=debug)
     try:
-        code = _Run(command, level).run()
+        with signals.orderly_end():
+            code = _Run(command, level).run()
     except BidsTractError as error:
         LOGGER.error("%s", error, exc_info=debug)
         return error.exit_code
@@ -71,7 +73,7 @@ class _Run:
         self.command, self.settings, self.level = command, command.settings, level
         self.bids_dir = Path(command.bids_dir).absolute()
         self.output_dir = Path(command.output_dir).absolute()
-        self.work_dir = Path(self.settings.run.work_dir or "work").absolute()
+        self.work_dir = machine.work_folder(self.settings.run.work_dir)
         run_id = time.strftime("%Y%m%dT%H%M%S-") + uuid.uuid4().hex[:6]
         self.log_dir = self.output_dir / "logs" / run_id
 
@@ -83,8 +85,8 @@ class _Run:
         codes = [0]
         if "participant" in self.command.levels:
             codes.append(self._participants())
-        if "group" in self.command.levels:
-            LOGGER.info("group: nothing to do yet")
+        if "group" in self.command.levels and not self.settings.run.dry_run:
+            codes.append(self._group())
         return max(codes)
 
     def _check_folders(self) -> None:
@@ -113,7 +115,7 @@ class _Run:
         # The science is imported here: after the environment is set, before it is needed.
         from bids_tract.dataset import index_dataset
         from bids_tract.plan import build_plan
-        from bids_tract.workflow.saved import Fingerprints, recorded_digest
+        from bids_tract.workflow.saved import Fingerprints, recorded_digest, refuse_foreign
 
         inputs = self.settings.input
         dataset = index_dataset(
@@ -138,9 +140,40 @@ class _Run:
                 LOGGER.error("%s", error)
             return _exit_code([e.exit_code for e in missing.values()], len(plan.jobs))
         if self.settings.run.reports_only:
-            LOGGER.info("reports: nothing to make yet")
-            return 0
+            refuse_foreign(self.output_dir)
+            return int(self._report(dataset, {}, None))
         return self._compute(plan, missing)
+
+    def _report(self, dataset: Dataset, failures: dict[str, str], log_dir: Path | None) -> bool:
+        """Write the participants' reports; whether something in them went wrong."""
+        from bids_tract.reports import write_reports
+
+        errors = write_reports(
+            dataset, self.output_dir,
+            failures=failures, log_dir=log_dir, n_processes=self._nprocs,
+        )  # fmt: skip
+        return bool(errors)
+
+    @property
+    def _nprocs(self) -> int:
+        return self.settings.resources.nprocs or machine.available_cpus()
+
+    def _group(self) -> int:
+        """Write the group level; its exit code."""
+        from bids_tract.dataset import open_dataset
+        from bids_tract.report.group import write_group
+        from bids_tract.workflow.saved import refuse_foreign
+
+        open_dataset(self.bids_dir)
+        refuse_foreign(self.output_dir)
+        asked = self.settings.input.participant_label or None
+        result = write_group(self.output_dir, self.bids_dir, asked, n_threads=self._nprocs)
+        for sentence in result.sentences:
+            LOGGER.info("group: %s", sentence)
+        for error in result.errors:
+            LOGGER.error("group: %s", error)
+        LOGGER.info("group: written %s", ", ".join(str(path) for path in result.paths))
+        return int(bool(result.errors))
 
     def _compute(self, plan: Plan, missing: dict[str, MissingInputError]) -> int:
         from bids_tract.plan import is_done
@@ -154,6 +187,8 @@ class _Run:
             LOGGER.debug("%s: made from %s", job.label, ", ".join(map(str, job.scan.files)))
             for note in job.scan.notes:
                 LOGGER.info("%s: %s", job.label, note)
+        # Stays where the run is killed and cannot say more.
+        self._write_status({job.label: {"Status": "running"} for job in plan.jobs})
         failure = self._run_workflow(plan)
         status: dict[str, dict[str, object]] = {}
         for skipped in plan.dataset.skipped:
@@ -181,12 +216,17 @@ class _Run:
                 LOGGER.error("%s: %s", job.label, told["Error"])
             status[job.label] = {"Status": "failed", **told}
         self._write_status(status)
+        broken = not self.settings.run.skip_reports and self._report(
+            plan.dataset,
+            {label: str(s["Error"]) for label, s in status.items() if s["Status"] == "failed"},
+            self.log_dir,
+        )
         codes = [int(str(s["ExitCode"])) for s in status.values() if s["Status"] == "failed"]
         LOGGER.info(
             "%d of %d scans complete; log and settings in %s",
             len(status) - len(codes), len(status), self.log_dir,
         )  # fmt: skip
-        return _exit_code(codes, len(status) - len(codes))
+        return _exit_code(codes, len(status) - len(codes)) or int(broken)
 
     def _open_output(self, plan: Plan) -> None:
         """Make the folders, and write what describes this run."""
@@ -223,13 +263,13 @@ class _Run:
 
     def _run_workflow(self, plan: Plan) -> str | None:
         """Run what the plan leaves to do; what went wrong with the run as a whole, if anything."""
-        from bids_tract.workflow.compiled import ensure_compiled
+        from bids_tract.tools.compiled import ensure_compiled
         from bids_tract.workflow.execute import configure_nipype, execute, read_plugin
         from bids_tract.workflow.graph import build_workflow, draw
 
         asked = self.settings.resources
         n_jobs = sum(not job.reuse for job in plan.jobs)
-        nprocs = asked.nprocs or machine.available_cpus()
+        nprocs = self._nprocs
         mem_gb = asked.mem_gb or 0.9 * machine.available_memory_gb()
         threads = asked.omp_nthreads or max(1, nprocs // max(n_jobs, 1))
         largest = max((job.mem_gb for job in plan.jobs), default=0.0)

@@ -32,9 +32,9 @@ EPILOG = """\
 Settings may also stand in a TOML file (--config-file): the section names are those of the groups
 above, the keys the long option names. The command line wins over the file, the file over a preset.
 
-Exit codes: 0 all done; 1 some participants failed; 2 command line; 16 not a BIDS dataset;
-18 filters selected nothing; 65 unusable data; 66 a needed file is missing; 70 our own fault;
-73 the output cannot be written.
+Exit codes: 0 all done; 1 some participants or reports failed; 2 command line;
+16 not a BIDS dataset; 18 filters selected nothing; 65 unusable data; 66 a needed file is missing;
+70 our own fault; 73 the output cannot be written; 130 interrupted; 143 ended by SIGTERM.
 """
 
 

@@ -122,7 +122,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(raw, tmp_path):
 def test_a_dry_run_tells_what_is_missing(raw, tmp_path):
     done = run(raw, tmp_path / "out", "--tracking", "pft", "--dry-run")
     assert done.code == 66
-    assert done.errors[0].startswith("sub-01: no tissue maps were found")
+    assert done.errors[0].startswith("sub-01: neither tissue maps nor")
 
 
 def test_a_dry_run_over_a_finished_one_finds_nothing_to_do(raw, tmp_path):
@@ -132,25 +132,51 @@ def test_a_dry_run_over_a_finished_one_finds_nothing_to_do(raw, tmp_path):
     assert "to be computed" not in done.stdout
 
 
-def test_reports_only_computes_nothing(raw, tmp_path):
+def test_a_run_ends_with_a_report_for_each_participant(raw, tmp_path):
+    done = run(raw, tmp_path / "out", *SMALL, reports=True)
+    assert done.code == 0
+    page = (tmp_path / "out" / "sub-01.html").read_text()
+    assert "sub-01" in page
+    assert list((tmp_path / "out" / "sub-01" / "figures").glob("*.webp"))
+    assert "1 reports written" in " ".join(done.messages(INFO))
+
+
+def test_reports_only_computes_nothing_and_makes_the_reports(raw, tmp_path):
+    run(raw, tmp_path / "out", *SMALL)
+    assert not (tmp_path / "out" / "sub-01.html").exists()
     before = everything(tmp_path)
     done = run(raw, tmp_path / "out", *SMALL, "--reports-only")
     assert done.code == 0
-    assert "reports: nothing to make yet" in done.messages(INFO)
-    assert everything(tmp_path) == before
+    assert (tmp_path / "out" / "sub-01.html").is_file()
+    made = set(everything(tmp_path)) - set(before)
+    assert not [path for path in made if "dwimap" in path.name or "tractogram" in path.name]
+    assert "track-det" in (tmp_path / "out" / "sub-01.html").read_text()
 
 
-def test_the_group_level_has_nothing_to_do_yet(raw, tmp_path):
+def test_a_report_that_cannot_be_shown_in_full_changes_the_exit_code_only(raw, tmp_path):
+    run(raw, tmp_path / "out", *SMALL)
+    (fa,) = (tmp_path / "out").rglob("*param-fa_dwimap.nii.gz")
+    fa.write_bytes(b"no image")
+    done = run(raw, tmp_path / "out", *SMALL, "--reports-only")
+    assert done.code == 1
+    assert any("fa_dwimap" in line for line in done.errors)
+    assert (tmp_path / "out" / "sub-01.html").is_file()
+
+
+def test_the_group_level_needs_results(raw, tmp_path):
     done = run(raw, tmp_path / "out", levels=("group",))
-    assert done.code == 0
-    assert "group: nothing to do yet" in done.messages(INFO)
+    assert done.code == 18
+    assert "run the participant level first" in done.errors[0]
 
 
 def test_both_levels_in_one_run(raw, tmp_path):
-    done = run(raw, tmp_path / "out", *SMALL, levels=("group", "participant"))
+    done = run(raw, tmp_path / "out", *SMALL, levels=("group", "participant"), reports=True)
     assert done.code == 0
     assert done.status == {"sub-01": {"Status": "complete"}}
-    assert done.messages(INFO)[-2] == "group: nothing to do yet"
+    table = (tmp_path / "out" / "group_tractography.tsv").read_text().splitlines()
+    assert len(table) == 2
+    assert (tmp_path / "out" / "group.html").is_file()
+    assert "group_tractography.tsv" in done.messages(INFO)[-2]
 
 
 # --- The validator ------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ MATTERS: dict[str, tuple[Any, set[str]]] = {
     "clean_workdir": (True, NOTHING),
     "stop_on_first_crash": (True, NOTHING),
     "reports_only": (True, NOTHING),
+    "skip_reports": (True, NOTHING),
     "write_graph": (True, NOTHING),
     "resource_monitor": (True, NOTHING),
     "dry_run": (True, NOTHING),
@@ -520,7 +521,7 @@ def test_what_makes_no_sense_is_left_out_with_the_reason():
     assert todo.steps == ()
     few, ringing, thin = todo.reasons
     assert few.startswith("Not denoised: 7 volumes are too few")
-    assert "artial Fourier" in ringing
+    assert "0.75 of k-space" in ringing
     assert "3" in thin
     assert corrections(scan, asked(unring="on", denoise="mppca")).steps == ("mppca", "unring-2")
 

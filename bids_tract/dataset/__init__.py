@@ -6,6 +6,7 @@ and databases alone: it finds the wrong b-values for some names (see `inheritanc
 
 from bids_tract.dataset.index import index_dataset
 from bids_tract.dataset.inheritance import find_associated, merged_metadata
+from bids_tract.dataset.sources import open_dataset
 from bids_tract.dataset.types import Anatomical, Dataset, Scan, Skipped, TissueFiles
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "find_associated",
     "index_dataset",
     "merged_metadata",
+    "open_dataset",
 ]

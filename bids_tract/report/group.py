@@ -12,6 +12,7 @@ from pathlib import Path
 from bids_tract.errors import BidsTractError, NothingSelectedError
 from bids_tract.files.atomic import replacing
 from bids_tract.files.sidecars import read_json
+from bids_tract.report.group_maps import write_mean_fa
 from bids_tract.report.group_page import Finding, group_page
 from bids_tract.report.group_records import (
     Covariates,
@@ -58,7 +59,8 @@ def write_group(
 ) -> GroupResult:
     """Write ``group_tractography.tsv``, its data dictionary and ``group.html``.
 
-    Reads sidecars and saved measures only, participant by participant.
+    Reads sidecars and saved measures only, participant by participant; where all scans lie in
+    the space of one template, maps of FA as well, whose mean is written.
 
     Parameters
     ----------
@@ -92,20 +94,19 @@ def write_group(
     with ThreadPoolExecutor(max(n_threads, 1)) as pool:
         statuses = read_statuses(output_dir, pool, study.errors)
         study.covariates = read_covariates(bids_dir, study.errors)
-        asked = None if participants_expected is None else {*map(_sub, participants_expected)}
-        subs = asked or {
-            *participant_folders(output_dir), *participant_folders(bids_dir), *statuses,
-            *study.covariates.of,
-        }  # fmt: skip
-        for scan in _scans(output_dir, sorted(subs), statuses, pool):
+        if participants_expected is None:
+            everybody = [participant_folders(output_dir), participant_folders(bids_dir)]
+            subs = sorted({*statuses, *study.covariates.of}.union(*everybody))
+        else:
+            subs = sorted({*map(_sub, participants_expected)})
+        for scan in _scans(output_dir, subs, statuses, pool):
             study.add(scan)
-        study.missing = missing_places(
-            bids_dir, sorted(subs), study.covariates, study.present, pool
-        )
+        study.missing = missing_places(bids_dir, subs, study.covariates, study.present, pool)
+        maps, study.maps = write_mean_fa(output_dir, study.measured, pool, study.errors)
     if not len(study.table):
         raise NothingSelectedError(
-            f"{output_dir} holds no result of any scan; run the "
-            "participant level first, with the same folders"
+            f"{output_dir} holds no result of any scan; run the participant level first, with the "
+            "same folders"
         )
     study.table.compare()
     target, page = output_dir / TABLE, output_dir / PAGE
@@ -113,7 +114,7 @@ def write_group(
     text = study.page(_name(bids_dir))
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    paths = [target, target.with_suffix(".json"), page]
+    paths = [target, target.with_suffix(".json"), page, *maps]
     return GroupResult(paths, study.errors, study.sentences())
 
 
@@ -124,6 +125,8 @@ class _Study:
         self.table = Table()
         self.covariates = Covariates()
         self.errors: list[str] = []
+        self.maps = ""  # what became of the maps, a sentence
+        self.measured: list[dict[str, str]] = []
         self.bad: dict[int, list[str]] = {}
         self.failed: list[tuple[str, str]] = []
         self.missing: dict[str, list[str]] = {}
@@ -135,6 +138,8 @@ class _Study:
             self.errors.append(scan.error)
         if scan.bad or scan.error:
             self.bad[len(self.table)] = [*scan.bad, *([scan.error] if scan.error else [])]
+        if scan.values:
+            self.measured.append(scan.entities)
         if scan.status == "failed":
             self.failed.append((scan.label, scan.reason))
         session = f"ses-{scan.entities['ses']}" if "ses" in scan.entities else ""
@@ -161,13 +166,13 @@ class _Study:
         for one in self.findings():
             label = self.table.labels[one.row]
             said += [f"{label}: {sentence}" for sentence in (*one.bad, *one.differs)]
-        return [*said, _space_sentence(self.table)]
+        return [*said, self.maps]
 
     def page(self, name: str) -> str:
         """The page."""
         return group_page(
             name, self.table, self.covariates, self.findings(), self.failed, self.missing,
-            [_space_sentence(self.table)], self.errors,
+            [self.maps], self.errors,
         )  # fmt: skip
 
 
@@ -199,13 +204,3 @@ def _name(bids_dir: Path) -> str:
     except BidsTractError:
         name = None
     return str(name or bids_dir.absolute().name)
-
-
-def _space_sentence(table: Table) -> str:
-    """Why there is no mean of maps."""
-    spaces = {entities.get("space", "") for entities in table.entities}
-    told = "the scanner's" if spaces == {""} else ", ".join(sorted(spaces - {""}))
-    return (
-        "There is no mean FA of the study: scans lie in spaces of their own "
-        f"({told}), not in that of one template."
-    )

@@ -42,7 +42,7 @@ class Column:
     suspect : {"", "low", "high", "both"}
         On which side of the other scans it is called an outlier.
     relative : bool
-        Whether scans differ by factors rather than by differences: volumes and counts.
+        Whether scans differ by factors rather than by differences: volumes, counts, motion.
     floor : float
         The least median deviation that is believed, in `units`.
     share : bool
@@ -166,14 +166,15 @@ _OF_SCANS: tuple[Column, ...] = (
            _at("Denoising", "NoiseLevel"), "arbitrary"),
     Column("fd_mean", "Motion, mean", "Mean framewise displacement of the head.",
            _at("Motion", "MeanFramewiseDisplacement"), "mm", section=_ACQUISITION,
-           suspect="high", floor=_MM_FLOOR),
+           suspect="high", relative=True, floor=_MM_FLOOR),
     Column("fd_max", "Motion, largest", "Largest framewise displacement of the head.",
            _at("Motion", "MaxFramewiseDisplacement"), "mm", section=_ACQUISITION,
-           suspect="high", floor=_MM_FLOOR),
+           suspect="high", relative=True, floor=_MM_FLOOR),
     Column("translation_max", "Largest shift", "Largest shift of the head from its first place.",
-           _at("Motion", "MaxTranslation"), "mm", suspect="high", floor=_MM_FLOOR),
+           _at("Motion", "MaxTranslation"), "mm", suspect="high", relative=True, floor=_MM_FLOOR),
     Column("rotation_max", "Largest turn", "Largest rotation of the head from its first place.",
-           _at("Motion", "MaxRotation"), "degree", suspect="high", floor=_DEGREE_FLOOR),
+           _at("Motion", "MaxRotation"), "degree", suspect="high", relative=True,
+           floor=_DEGREE_FLOOR),
     Column("brain_volume", "Brain mask", "Volume of the brain mask.", _at("Mask", "Volume"), "mL",
            section=_BRAIN, suspect="both", relative=True),
     Column("brain_left_out", "Bright tissue beside the mask", "Volume of bright tissue beside "

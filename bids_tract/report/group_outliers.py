@@ -101,7 +101,8 @@ def scale_of(values: Float64, column: Column) -> Scale | None:
     if column.relative and known.max() > 0:
         # Nothing at all is as far away as a hundredth of the least that there is.
         least = float(known[known > 0].min()) / 100
-        known, floor = np.log(np.maximum(known, least)), _RELATIVE_FLOOR
+        floor /= max(float(np.median(known)), least)
+        known = np.log(np.maximum(known, least))
     middle = float(np.median(known))
     return Scale(middle, max(float(np.median(np.abs(known - middle))), floor, _LEAST), least)
 

@@ -133,6 +133,11 @@ def _lead(
 
 
 def _findings(table: Table, findings: Sequence[Finding]) -> str:
+    if not findings and len(table) < LEAST_SCANS:
+        return (
+            "<p>Nothing: no scan is bad by itself. Fewer than "
+            f"{LEAST_SCANS} scans are not compared with each other.</p>"
+        )
     if not findings:
         return "<p>Nothing: no scan is bad by itself or differs much from the others.</p>"
     entries = []
@@ -213,7 +218,7 @@ def _plots_head(columns: Sequence[Mapping[str, Any]]) -> str:
     options = "".join(
         f'<option value="{number}">{escape(column["title"])}</option>'
         for number, column in enumerate(columns)
-        if column.get("colours")
+        if column.get("colours") and len(column["levels"]) > 1
     )
     choice = (
         '<p class="choose"><label>Colour by <select id="colour"><option value="">nothing</option>'
@@ -358,9 +363,9 @@ def _about() -> list[str]:
         "group_tractography.tsv holds all numbers, one row a scan; group_tractography.json says "
         "what its columns mean.",
         f"Outliers have a modified z-score (median, median absolute deviation) beyond {Z_BOUND} "
-        "(Iglewicz & Hoaglin 1993); volumes, counts and lengths by their logarithm. Columns "
-        f"with fewer than {LEAST_SCANS} values have none; nor is anything an outlier that lies "
-        "within 5 % of the median.",
+        "(Iglewicz & Hoaglin 1993); volumes, counts, lengths and motion by their logarithm. "
+        f"Columns with fewer than {LEAST_SCANS} values have none, and within 5 % of the median "
+        "nothing is one.",
         "A scan that differs from the others need not be bad, and where most are bad none "
         "differs: look at the checks of all scans, too.",
     ]

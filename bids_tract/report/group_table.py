@@ -27,7 +27,7 @@ _FINDINGS = {
     "bad_checks": "Checks of the scan that are bad, comma between; see its report.",
     "doubtful_checks": "Checks of the scan that are doubtful, comma between.",
     "outlying": "Columns of this table in which the scan differs from the others (modified "
-    "z-score beyond 3.5; volumes and counts by their logarithm), comma between.",
+    "z-score beyond 3.5; volumes, counts, lengths and motion by their logarithm), comma between.",
 }
 
 

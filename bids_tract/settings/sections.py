@@ -434,6 +434,9 @@ class RunSettings:
     reports_only: bool = option(
         False, as_flag, "compute nothing; make the reports of what is there"
     )
+    skip_reports: bool = option(
+        False, as_flag, "make no reports of participants; --reports-only makes them later"
+    )
     write_graph: bool = option(False, as_flag, "draw the workflow (SVG where graphviz is there)")
     resource_monitor: bool = option(False, as_flag, "record time and memory of each node")
     dry_run: bool = option(False, as_flag, "print the plan and stop", toml=False)

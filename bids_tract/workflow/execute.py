@@ -20,7 +20,7 @@ from nipype import config as nipype_config
 from nipype.pipeline import engine, plugins
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from bids_tract import log
+from bids_tract import log, signals
 from bids_tract.errors import BidsTractError, MissingInputError, UsageError
 from bids_tract.settings import RunSettings
 from bids_tract.workflow import progress
@@ -41,6 +41,13 @@ def _start_worker(
     progress.in_worker()
     if monitored:
         nipype_config.enable_resource_monitor()
+
+
+def _run_stage(node: Any, updatehash: bool, task: int) -> dict[str, Any]:
+    """Run a stage in a worker process, which SIGTERM ends with nothing left half-written."""
+    with signals.orderly_end_of_worker():
+        result: dict[str, Any] = run_node(node, updatehash, task)
+        return result
 
 
 class SafeMultiProc(MultiProcPlugin):
@@ -65,7 +72,7 @@ class SafeMultiProc(MultiProcPlugin):
         self._taskid += 1
         task = self._taskid
         try:
-            future = self.pool.submit(run_node, node, updatehash, task)
+            future = self.pool.submit(_run_stage, node, updatehash, task)
         except BrokenProcessPool as error:
             self._broken = error
             raise self._died(error) from error

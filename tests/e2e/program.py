@@ -112,8 +112,9 @@ def arguments(
     nprocs: int = 1,
     validate: bool = False,
     raw: bool = False,
+    reports: bool = False,
 ) -> list[str]:
-    """A command line: one process, no validation, a work folder beside the output.
+    """A command line: one process, no validation, no reports, a work folder beside the output.
 
     Unless the data are to be taken for raw: simulated heads lie still, and what comes out is to be
     compared with what went in.
@@ -121,6 +122,7 @@ def arguments(
     work = output.with_name(f"{output.name}-work") if work is None else work
     argv = [bids, output, *levels, "-w", work, "--nprocs", nprocs, *options]
     argv += [] if raw else ["--preprocessed"]
+    argv += [] if reports else ["--skip-reports"]
     return [str(word) for word in argv] + ([] if validate else ["--skip-bids-validation"])
 
 

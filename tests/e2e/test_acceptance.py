@@ -563,7 +563,7 @@ def test_nor_does_the_sidecar_of_a_map(small, tmp_path, monkeypatch):
     assert again.file("*param-fa*.nii.gz").read_bytes() == wanted
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, number):
     raw, output, work = tmp_path / "raw", tmp_path / "out", tmp_path / "work"
     write_bids(raw, scan(bend()))
@@ -578,8 +578,15 @@ def test_a_killed_run_leaves_nothing_that_passes_for_finished(tmp_path, number):
         assert code == 130
         assert stderr.endswith("interrupted; what is complete will be reused by the next run\n")
         assert "Traceback" not in stderr
+    elif number == signal.SIGTERM:  # docker stop, scancel
+        assert code == 143
+        told = "ended by SIGTERM; what is complete will be reused by the next run\n"
+        assert stderr.endswith(told)
+        assert "Traceback" not in stderr
     else:
         assert code == -signal.SIGKILL
+        (status,) = output.glob("logs/*/status.json")
+        assert read(status) == {"sub-01": {"Status": "running"}}
     assert [*output.rglob("*tractogram*")] == []
     done = run(raw, output, *options, work=work)
     assert done.code == 0

@@ -164,6 +164,7 @@ def test_all_links_lead_to_reports_that_are_there(browser, page):
 
 
 def test_the_keyboard_goes_from_dot_to_dot(browser, page):
+    browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)  # as if it were in front
     browser.open(page, width=DESKTOP)
     stops = browser.run(
         "[...document.querySelectorAll('.strip > svg')].map(one =>"

@@ -56,7 +56,7 @@ def test_rows_come_before_the_end_was_read(tmp_path):
     rows = read_table(path)
     assert next(rows) == {"a": "1"}
     with pytest.raises(DataError, match=r"a\.tsv is not a UTF-8 text file"):
-        [*rows]
+        list(rows)
 
 
 def test_a_table_that_is_not_there_or_empty(tmp_path):

@@ -53,6 +53,13 @@ def test_a_floor_in_units():
     assert rows([0.0, 0.0, 0.0, 0.0, 0.06], floor=0.01) == [4]
 
 
+def test_a_floor_in_units_where_factors_count():
+    values = [0.1, 0.1, 0.1, 0.1, 0.2]
+    assert rows(values, relative=True) == [4]
+    assert rows(values, relative=True, floor=0.02) == []
+    assert rows([0.1, 0.1, 0.1, 0.1, 0.5], relative=True, floor=0.02) == [4]
+
+
 def test_few_scans_have_no_outlier():
     assert rows([1.0, 1.0, 1.0, 1000.0]) == []
     assert rows([1.0, 1.0, 1.0, 1000.0, None]) == []

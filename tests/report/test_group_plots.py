@@ -52,14 +52,15 @@ def test_dots_say_and_open_what_they_are():
 
 
 def test_the_height_of_a_dot_is_that_of_its_scan():
-    one, _ = drawn([1.0, 2.0, 3.0])
-    other, _ = drawn([30.0, 10.0, 20.0])
+    labels = ["sub-01", "sub-02", "sub-03"]
 
-    def heights(root):
-        return {link.get("data-i"): link[0].get("cy") for link in root.iter("a")}
+    def heights(labels):
+        html = strip(np.arange(len(labels), dtype=float), (), COLUMN, labels, labels, 9)
+        marks = [link[0] for link in ElementTree.fromstring(html).iter("a")]
+        return {label: mark.get("cy") for label, mark in zip(labels, marks, strict=True)}
 
-    assert heights(one) == heights(other)
-    assert len(set(heights(one).values())) > 1
+    assert heights(labels) == heights(labels[::-1])
+    assert len(set(heights(labels).values())) == 3
 
 
 def test_a_wild_value_stands_at_the_edge_and_presses_nobody_together():

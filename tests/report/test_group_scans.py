@@ -57,6 +57,16 @@ def test_a_table_that_was_corrected_is_still_told(tmp_path):
     assert "corrected to i,-j,k" in scan.bad[0]
 
 
+def test_scans_of_one_folder_are_compared_with_each_other(tmp_path):
+    for run, volume in (("1", 1400.0), ("2", 1400.0), ("3", 700.0)):
+        measures = typical(np.random.default_rng(1))
+        measures["Mask"]["Volume"] = volume
+        write_scan(tmp_path, {"sub": "01", "run": run}, measures)
+    scans = read_participant(tmp_path, "sub-01", {}, ())
+    assert [scan.verdicts["mask"][1] for scan in scans] == ["good", "good", "bad"]
+    assert "Masks of this person's scans differ" in scans[2].bad[0]
+
+
 def test_a_scan_that_failed_before_anything_was_made(tmp_path):
     said = {"sub-01_dir-PA": Status({"sub": "01", "dir": "PA"}, "failed", "no bval")}
     made(tmp_path)

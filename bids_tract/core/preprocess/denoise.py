@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
 
 import numpy as np
 from dipy.denoise.localpca import mppca
 
+from bids_tract.core.preprocess.processes import in_order
 from bids_tract.core.types import Bool, Float32, Float64, Gradients
 
 # Patches of 5 x 5 x 5 voxels, as in the paper. In the simulated head, patches of 3 x 3 x 3
@@ -22,7 +21,7 @@ _PLANES = 16
 _WIDTH = 48
 # Signals of one small region vary in up to seven ways (a tensor and the b0); as many again leave
 # enough of pure noise to know it by. In the simulated head (SNR 18, b=1000, where less varies) the
-# error falls by a factor of 2.4 with 12 volumes, 2.9 with 21, 3.4 with 33.
+# error falls by a factor of 2.4 with 12 volumes, 3.0 with 21, 3.6 with 33.
 _FEWEST_VOLUMES = 12
 
 
@@ -92,7 +91,7 @@ def denoise_mppca(
 
     """
     sigma = np.zeros(mask.shape, np.float32)
-    for tile, (signals, noise) in _denoised(_tiles(data, mask), n_threads):
+    for tile, (signals, noise) in in_order(_denoise_tile, _tiles(data, mask), n_threads):
         inside = mask[tile.place]
         reached = inside & np.isfinite(noise)
         data[tile.place][reached] = signals[reached]
@@ -135,26 +134,6 @@ def _around(start: int, size: int, end: int, radius: int) -> tuple[slice, slice,
         slice(start, stop),
         slice(start - low, stop - low),
     )
-
-
-def _denoised(
-    tiles: Iterator[_Tile], n_workers: int
-) -> Iterator[tuple[_Tile, tuple[Float32, Float32]]]:
-    """Each tile with its signals and its noise, in order."""
-    if n_workers == 1:
-        for tile in tiles:
-            yield tile, _denoise_tile(tile)
-        return
-    # A fork of a process that has threads may hang.
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("forkserver")) as pool:
-        waiting: list[tuple[_Tile, Future[tuple[Float32, Float32]]]] = []
-        for tile in tiles:
-            waiting.append((tile, pool.submit(_denoise_tile, tile)))
-            if len(waiting) > 2 * n_workers:  # more would only take memory
-                tile, result = waiting.pop(0)
-                yield tile, result.result()
-        for tile, result in waiting:
-            yield tile, result.result()
 
 
 def _denoise_tile(tile: _Tile) -> tuple[Float32, Float32]:

@@ -50,7 +50,7 @@ const draw = () => {
   });
   body.replaceChildren(...rows);
   const last = Math.min(first + AT_ONCE, found.length);
-  const range = found.length ? `${first + 1} to ${last} of ` : "";
+  const range = found.length > AT_ONCE ? `${first + 1} to ${last} of ` : "";
   byId("count").textContent =
     `${range}${found.length.toLocaleString("en-US")} scan${found.length === 1 ? "" : "s"}`;
   byId("back").disabled = first === 0;
@@ -89,12 +89,14 @@ const sort = (number, head) => {
 const dots = [...document.querySelectorAll(".strip a")];
 const tip = byId("tip");
 let same = [];
+let pointed = null;
 const point = (dot) => {
   for (const other of same) other.classList.remove("same");
   same = dot ? dots.filter((other) => other.dataset.i === dot.dataset.i) : [];
   for (const other of same) other.classList.add("same");
   if (!tip) return;
   tip.hidden = !dot;
+  pointed = dot;
   if (!dot) return;
   tip.textContent = dot.getAttribute("aria-label");
   const place = dot.getBoundingClientRect();
@@ -103,10 +105,12 @@ const point = (dot) => {
   tip.style.top = `${Math.max(4, place.y - tip.offsetHeight - 8)}px`;
 };
 const dotAt = (event) => event.target.closest?.(".strip a");
-document.addEventListener("pointerover", (event) => point(dotAt(event)));
-document.addEventListener("focusin", (event) => point(dotAt(event)));
+// A pointer that lies still elsewhere does not hide what the keyboard points at.
+const focused = () => document.activeElement?.closest(".strip a");
+document.addEventListener("pointerover", (event) => point(dotAt(event) ?? focused() ?? null));
+document.addEventListener("focusin", (event) => point(dotAt(event) ?? null));
 document.addEventListener("focusout", () => point(null));
-document.addEventListener("scroll", () => point(null), { passive: true });
+document.addEventListener("scroll", () => { if (pointed) point(pointed); }, { passive: true });
 document.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
   const dot = dotAt(event);
