@@ -150,7 +150,7 @@ def test_reports_only_computes_nothing_and_makes_the_reports(raw, tmp_path):
     assert (tmp_path / "out" / "sub-01.html").is_file()
     made = set(everything(tmp_path)) - set(before)
     assert not [path for path in made if "dwimap" in path.name or "tractogram" in path.name]
-    assert "track-det" in (tmp_path / "out" / "sub-01.html").read_text()
+    assert "deterministic" in (tmp_path / "out" / "sub-01.html").read_text()
 
 
 def test_a_report_that_cannot_be_shown_in_full_changes_the_exit_code_only(raw, tmp_path):
