@@ -72,10 +72,22 @@ def test_tissue_must_lie_in_the_brain():
 
 
 def test_labels_are_doubted():
-    assert doubts(from_probseg(*maps())) == []
+    tissue = from_probseg(*maps())
+    half_a_litre = 5e5 / float(tissue.wm.sum())  # mm³ a voxel, for as much white matter
+    assert doubts(tissue, half_a_litre) == []
     winner = np.argmax(maps(), axis=0)
     labels = [(winner == i).astype(np.float32) for i in range(3)]
-    assert "0 and 1" in doubts(from_probseg(*labels))[0]
+    assert "0 and 1" in doubts(from_probseg(*labels), half_a_litre)[0]
+
+
+@pytest.mark.parametrize(
+    ("litres", "odd"), [(0.15, True), (0.25, False), (0.85, False), (1.0, True)]
+)
+def test_an_unusual_amount_of_white_matter_is_doubted(litres, odd):
+    tissue = from_probseg(*maps())
+    notes = doubts(tissue, litres * 1e6 / float(tissue.wm.sum()))
+    assert bool(notes) == odd
+    assert all(f"{1000 * litres:.0f} ml of white matter" in note for note in notes)
 
 
 @needs_shared

@@ -355,4 +355,5 @@ def test_a_database_must_know_the_image(raw, tmp_path):
 @needs_shared
 def test_the_image_of_a_real_dataset():
     for scan in index(SHARED / "xa30").scans:
-        assert scan.t1w.t1w == SHARED / "xa30" / "sub-xa30" / "anat" / "sub-xa30_T1w.nii.gz"
+        image = SHARED / "xa30" / "sub-xa30" / "anat" / "sub-xa30_T1w.nii.gz"
+        assert scan.t1w.t1w.samefile(image)
