@@ -58,7 +58,7 @@ class InputSettings:
     bids_filter_file: str | None = option(
         None,
         as_path,
-        'JSON file with PyBIDS filters, as fMRIPrep takes it: {"dwi": {...}}',
+        'JSON file with PyBIDS filters, as fMRIPrep takes it: {"dwi": {...}, "t1w": {...}}',
         metavar="FILE",
     )
     derivatives: tuple[str, ...] = option(
