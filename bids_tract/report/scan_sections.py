@@ -122,7 +122,9 @@ def scan_section(scan: Scan, parts: Parts, title: str) -> Section:
         said = "" if scan.failure else parts.failed(scan, "there are no outputs of this scan")
         return Section(scan.label, title, html + said)
     sections = [
-        Section("checks", "Checks", _check_table(scan.checks)),
+        Section("checks", "Checks", _check_table(scan.checks) + parts.guarded(
+            scan, "the table of the gradient check", lambda: _axes_table(scan.measures)
+        )),
         *_figures(scan, parts),
         Section("3d", "Interactive view", parts.guarded(
             scan, "the interactive view", lambda: _view(scan, parts)
@@ -154,6 +156,26 @@ def _check_table(checks: Sequence[Check]) -> str:
         '<table class="checks"><thead><tr><th scope="col">Check</th><th scope="col">Verdict</th>'
         '<th scope="col">Measured</th><th scope="col">Meaning</th></tr></thead>'
         f"<tbody>\n{rows}</tbody></table>"
+    )
+
+
+def _axes_table(measures: Measures) -> str:
+    """What each flip and swap of the axes scores, best first; nothing where nobody looked."""
+    check = measures.get("GradientCheck") or {}
+    scores = check.get("Scores", [])
+    if not scores:
+        return ""
+    rows = "".join(
+        f'<tr><td>{rank}</td><th scope="row">{escape(one["Axes"])}</th>'
+        f'<td class="number">{one["Score"]:.3f}</td></tr>\n'
+        for rank, one in enumerate(scores, start=1)
+    )
+    return (
+        f"<details><summary>The gradient table under all {len(scores)} flips and swaps of its axes"
+        "</summary><p>How many voxels fibres run on through, on average. "
+        "i,j,k is the table as it was read.</p>"
+        '<table class="axes"><thead><tr><th scope="col">Rank</th><th scope="col">Axes</th>'
+        f'<th scope="col">Score</th></tr></thead><tbody>\n{rows}</tbody></table></details>'
     )
 
 

@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,6 +58,16 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
+
+    @contextmanager
+    def quiet(self, *schemes: str) -> Iterator[None]:
+        """Whatever the body does, the page complains of nothing and asks no other machine."""
+        self.complaints.clear()
+        self.requests.clear()
+        yield
+        assert self.complaints == []
+        assert self.requests
+        assert {one.split(":")[0] for one in self.requests} <= set(schemes)
 
     def __enter__(self) -> Self:
         return self

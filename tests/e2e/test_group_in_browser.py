@@ -34,13 +34,8 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quiet(browser):
-    """Whatever a test does, the page complains of nothing and asks no other machine."""
-    browser.complaints.clear()
-    browser.requests.clear()
-    yield
-    assert browser.complaints == []
-    assert browser.requests
-    assert {one.split(":")[0] for one in browser.requests} <= {"file", "data"}
+    with browser.quiet("file", "data"):
+        yield
 
 
 def column(browser, title):

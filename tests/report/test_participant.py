@@ -101,6 +101,19 @@ def test_the_checks_stand_in_the_table(text):
         assert words in read.text.replace("\N{NO-BREAK SPACE}", " ")
 
 
+def test_the_table_of_the_gradient_check_is_there(text):
+    table = re.search(r'<table class="axes">.*?</table>', text, re.DOTALL)[0]
+    rows = re.findall(r"<tr><td>(\d+)</td><th scope=\"row\">([^<]+)</th>.*?>([\d.]+)</td>", table)
+    assert rows == [("1", "i,j,k", "0.500"), ("2", "j,i,k", "0.400")]
+    assert "under all 2 flips and swaps" in text
+
+
+def test_without_a_gradient_check_there_is_no_such_table(root):
+    change(root, "brain_mask", SCAN, GradientCheck={"Verdict": "off"})
+    _, read = made(root)
+    assert not [one for tag, one in read.elements if one.get("class") == "axes"]
+
+
 def test_the_run_is_told(text):
     read = Reader(text)
     for words in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.streamlines.header import Field
-from nibabel.streamlines.tractogram_file import DataError as StreamlineDataError
-from nibabel.streamlines.tractogram_file import HeaderError, HeaderWarning
+from nibabel.streamlines.tractogram_file import HeaderWarning
 
 from bids_tract.core.types import Streamlines
 from bids_tract.errors import DataError
 from bids_tract.files.atomic import replacing
 from bids_tract.files.present import require_content
+from bids_tract.files.tractograms.stream import reading
 from bids_tract.files.tractograms.tck import write_tck
 from bids_tract.files.tractograms.trk import write_trk
 from bids_tract.files.tractograms.trx import open_trx
@@ -29,18 +28,6 @@ def copy_trx(trx_path: Path, target: Path) -> None:
     with replacing(target) as temporary:
         shutil.copyfile(trx_path, temporary)
 
-
-# What nibabel raises on files that are damaged, cut off or of another kind.
-_UNREADABLE = (
-    HeaderError,
-    StreamlineDataError,
-    EOFError,
-    IndexError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 WRITERS: dict[str, Callable[[Path, Path], None]] = {
     ".trx": copy_trx,
@@ -87,18 +74,11 @@ def read_streamlines(path: Path) -> Streamlines:
 
 def _read_with_nibabel(path: Path) -> Streamlines:
     require_content(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HeaderWarning)
-            header = nib.streamlines.load(path, lazy_load=True).header
-            announced = int(header.get("count", header.get(Field.NB_STREAMLINES, 0)))
-            tractogram = nib.streamlines.load(path).tractogram  # overwrites the header's count
-    except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path} cannot be read as a tractogram ({reason}); it is damaged, cut off or of "
-            "another kind; copy or convert it again"
-        ) from error
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", HeaderWarning)
+        header = nib.streamlines.load(path, lazy_load=True).header
+        announced = int(header.get("count", header.get(Field.NB_STREAMLINES, 0)))
+        tractogram = nib.streamlines.load(path).tractogram  # overwrites the header's count
     lines = tractogram.streamlines
     if announced not in (0, len(lines)):  # 0: the writer did not know
         raise DataError(

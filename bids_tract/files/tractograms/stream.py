@@ -111,7 +111,7 @@ def open_tractogram(path: Path) -> TractogramStream:
     if path.suffix not in (".trk", ".tck"):
         raise DataError(f"{path} is not a tractogram; expected .trx, .trk or .tck")
     require_content(path)
-    with _reading(path):
+    with reading(path):
         header = _load(path).header
         announced = int(header.get("count", header.get(Field.NB_STREAMLINES, 0)))
     return TractogramStream(path, announced or sum(1 for _ in _items(path)))
@@ -131,13 +131,21 @@ def _load(path: Path) -> Any:
 
 def _items(path: Path) -> Iterator[Float32]:
     """The points of each streamline, RAS+ mm."""
-    with _reading(path):
+    with reading(path):
         for line in _load(path).streamlines:
             yield np.asarray(line, np.float32)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn what nibabel raises on a file that it cannot read into one sentence.
+
+    Raises
+    ------
+    DataError
+        Naming the file.
+
+    """
     try:
         yield
     except _UNREADABLE as error:
