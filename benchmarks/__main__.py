@@ -20,6 +20,7 @@ from benchmarks.report import Row, document, table
 LOGGER = logging.getLogger("benchmarks")
 _XA30 = Path(__file__).parents[2] / "shared/data/xa30"
 _QUICK_COUNTS, _COUNTS, _FULL_COUNTS = (500, 5_000), (50_000, 500_000), (500_000, 5_000_000)
+_QUICK_SCANS = (20, 200)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +72,7 @@ def _folder(asked: Path | None) -> Iterator[Path]:
 
 def _rows(asked: argparse.Namespace, cache: Path) -> Iterator[Row]:
     if asked.quick:
-        work = cases(counts=_QUICK_COUNTS)
+        work = cases(counts=_QUICK_COUNTS, scans=_QUICK_SCANS)
         yield from _compare(_scene("quick", cache), work, asked)
         return
     work = cases(every=4, counts=_FULL_COUNTS if asked.full else _COUNTS)

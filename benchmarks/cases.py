@@ -53,19 +53,26 @@ class Case:
     once: bool = False
 
 
-GROUPS = ("csd", "csa", "peaks", "tracking", "pft", "memory")
+GROUPS = ("csd", "csa", "peaks", "tracking", "pft", "memory", "reports")
 # The real scan has no tissue maps, and is too small for millions of streamlines.
 REAL_GROUPS = GROUPS[:4]
 # Millions of streamlines are written once: their peak of memory is what counts, not their time.
 ONCE_ABOVE = 1_000_000
 CSD, CSA, PEAKS = "CSD fit", "CSA fit + GFA + peaks", "peaks of FODs"
 DET, PROB, PFT, MEMORY = "deterministic", "probabilistic", "particle filtering", "memory"
+VIEWS, STUDY = "three views", "group level"
+# What the requirements name: streamlines in a picture.
+_DRAWN = 50_000
 # How the rows that a requirement names are called.
 WRITTEN, TWO_THREADS = f"{OURS}, written to TRX", f"{OURS}, 2 threads"
 
 
 def cases(
-    *, every: int = 1, grid: int = 1, counts: tuple[int, int] = (50_000, 500_000)
+    *,
+    every: int = 1,
+    grid: int = 1,
+    counts: tuple[int, int] = (50_000, 500_000),
+    scans: tuple[int, int] = (1_000, 10_000),
 ) -> tuple[Case, ...]:
     """All comparisons.
 
@@ -77,6 +84,8 @@ def cases(
         Seeds per voxel and axis.
     counts : two ints
         Streamlines that are written for the growth of memory.
+    scans : two ints
+        Of the studies that the group level is made of.
 
     """
     return (
@@ -107,6 +116,14 @@ def cases(
                     {"select": count})
             for count in counts
         ), once=counts[-1] > ONCE_ABOVE),
+        # Nobody else draws or compares the same: these stand for themselves.
+        Case("reports", VIEWS, "view", (
+            Program(f"{OURS}, {min(_DRAWN, counts[0]):,} streamlines", "ours:views",
+                    {"count": min(_DRAWN, counts[0])}),
+        )),
+        Case("reports", STUDY, "scan", tuple(
+            Program(f"{OURS}, {count:,} scans", "ours:group", {"scans": count}) for count in scans
+        )),
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.measure import Outcome, Work
 from benchmarks.simulate import PMF_THRESHOLD, Scene, load
+from bids_tract.core.drawing.camera import VIEWS, look_from
+from bids_tract.core.drawing.views import cameras_for, draw_views
 from bids_tract.core.models.csa import fit_csa
 from bids_tract.core.models.csd import fit_csd
 from bids_tract.core.models.peaks import CSA_PEAKS, CSD_PEAKS, find_peaks
@@ -19,14 +21,17 @@ from bids_tract.core.tracking.params import TrackParams
 from bids_tract.core.tracking.seeds import Seeds, make_seeds
 from bids_tract.core.tracking.stopping import MaskStop, StopRule, TissueStop
 from bids_tract.core.tracking.walk import Walker, track
-from bids_tract.core.types import Bool, SHField
+from bids_tract.core.types import Bool, SHField, Streamlines
 from bids_tract.files.grids import Grid
 from bids_tract.files.tractograms.trx import TrxWriter
+from bids_tract.report.group import write_group
+from tests.report.studies import make_study
 
 STEP_MM = {"det": 1.0, "prob": 1.0, "pft": 0.5}
 MAX_ANGLE_DEG = 30.0
 MIN_LENGTH_MM, MAX_LENGTH_MM = 10.0, 200.0
 PARTICLES, BACK_MM, FRONT_MM = 15, 2.0, 1.0
+VIEW_SIDE = 620  # pixels of the longest, as in a report
 _RUN_SEED = 1
 _WARM_VOXELS = 200  # enough to reach every kernel
 
@@ -107,13 +112,51 @@ def many_to_trx(folder: Path, select: int, n_threads: int = 2) -> Work:
     scene = load(folder)
 
     def run(mask: Bool, coeffs: Any, wanted: int) -> Outcome:
-        seeds = make_seeds(mask, layout="total", seeds=None, select=wanted, run_seed=_RUN_SEED)
-        params = replace(track_params("prob"), select=wanted)
-        walker = Walker(SHField(coeffs), _rule(scene, "prob"), params, scene.affine, n_threads)
+        walker, seeds = _many(scene, mask, coeffs, wanted, n_threads)
         return _write(walker, seeds, folder, _grid(scene))
 
     run(*_corner(scene), 100)
     return lambda: run(scene.mask, scene.coeffs, select)
+
+
+def views(folder: Path, count: int) -> Work:
+    """The three views of a report, as `bids_tract.core.drawing` draws them, on one thread."""
+    scene = load(folder)
+    walker, seeds = _many(scene, scene.mask, scene.coeffs, count, n_threads=2)
+    lines = [line for block in track(walker, seeds) for line in block.streamlines]
+    drawn = Streamlines.from_list(lines, np.arange(len(lines)))
+    axes = [look_from(*VIEWS[view]) for view in ("left", "back", "top")]
+
+    def draw(streamlines: Streamlines) -> Outcome:
+        draw_views(streamlines, cameras_for(streamlines, axes, VIEW_SIDE), (0, 0, 0, 1))
+        return Outcome(len(axes), len(streamlines))
+
+    draw(Streamlines.from_list(lines[:1], np.arange(1)))
+    return lambda: draw(drawn)
+
+
+def group(folder: Path, scans: int) -> Work:
+    """The group level on the sidecars and measures of so many made-up scans."""
+    study = folder / f"study-{scans}"
+    if not study.exists():
+        make_study(study, scans)
+
+    def write() -> Outcome:
+        result = write_group(study / "out", study / "bids")
+        assert not result.errors
+        return Outcome(scans)
+
+    return write
+
+
+def _many(
+    scene: Scene, mask: Bool, coeffs: Any, wanted: int, n_threads: int
+) -> tuple[Walker, Seeds]:
+    """Seeds anywhere, until as many probabilistic streamlines are kept as wanted."""
+    seeds = make_seeds(mask, layout="total", seeds=None, select=wanted, run_seed=_RUN_SEED)
+    params = replace(track_params("prob"), select=wanted)
+    walker = Walker(SHField(coeffs), _rule(scene, "prob"), params, scene.affine, n_threads)
+    return walker, seeds
 
 
 def track_params(method: Literal["det", "prob", "pft"]) -> TrackParams:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from bids_tract import __version__
-from bids_tract.plan import maps_used, needs_tissue, tissue_rule
-from bids_tract.settings import PrepareSettings, Settings
+from bids_tract.resolved import maps_used, needs_tissue, tissue_rule
+from bids_tract.settings import (
+    SCALAR_MAPS,
+    PrepareSettings,
+    SeedingSettings,
+    Settings,
+    Threshold,
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,7 @@ REFERENCES = {
 }  # fmt: skip
 
 _MODELS = {"csa": "constant solid angle ODFs", "csd": "constrained spherical deconvolution"}
+_MAPS = {"fa": "FA", "gfa": "GFA", "wm": "the fraction of white matter"}
 _METHODS = {
     "det": "deterministic",
     "prob": "probabilistic",
@@ -185,15 +193,74 @@ def methods(settings: Settings) -> str:
             "series by mutual information, and divided into tissues and their partial volumes by "
             "expectation-maximisation with a neighbourhood prior and a smooth bias field."
         )
-    sentences.append(
-        "Fibre orientations were estimated by "
-        f"{_listed([_MODELS[model] for model in settings.model.model])}. Streamlines were made "
-        f"by {_listed([_METHODS[method] for method in tracking.tracking])} tracking with steps "
-        f"of {tracking.step_mm:g} mm and turns of at most {tracking.max_angle_deg:g} degrees; "
-        f"those between {tracking.min_length_mm:g} and {tracking.max_length_mm:g} mm long were "
-        f"kept (random seed {settings.seeding.random_seed})."
-    )
+    sentences += [
+        f"Fibre orientations were estimated by "
+        f"{_listed([_MODELS[model] for model in settings.model.model])}"
+        f"{_order(settings.model.sh_order)}.",
+        f"Streamlines started from {_seeds(settings.seeding)}. They were made by "
+        f"{_listed([_METHODS[method] for method in tracking.tracking])} tracking with steps of "
+        f"{tracking.step_mm:g} mm and turns of at most {tracking.max_angle_deg:g} degrees"
+        f"{_particles(settings)}. {_ends(settings)} Those between {tracking.min_length_mm:g} and "
+        f"{tracking.max_length_mm:g} mm long were kept (random seed "
+        f"{settings.seeding.random_seed}).",
+    ]
     return " ".join(sentences)
+
+
+def _order(order: int | None) -> str:
+    if order is None:
+        return ""
+    return f" with spherical harmonics of order {order} where the directions carry it"
+
+
+def _seeds(asked: SeedingSettings) -> str:
+    count = f"{asked.seeds or 1} in each voxel"
+    in_all = f"{asked.seeds:,} " if asked.seeds else ""
+    among = _voxels(asked.seed_mask, asked.seed_threshold)
+    places = {
+        "grid": f"seeds on a grid, {count} {among}",
+        "random": f"seeds at random places, {count} {among}",
+        "total": f"{in_all}seeds at random places in the voxels {among}",
+        "interface": f"seeds at random places, {count} where white meets grey matter",
+    }[asked.seeding]
+    return places if asked.select is None else f"{places}, up to {asked.select:,} streamlines"
+
+
+def _voxels(chosen: str, bound: Threshold) -> str:
+    """Which voxels a map and the bound on it choose."""
+    above = f"the top {bound.value:g} %" if bound.percent else f"above {bound.value:g}"
+    if chosen in SCALAR_MAPS:
+        return f"of {_MAPS[chosen]} {above}"
+    return f"of {Path(chosen).name} (a mask, or {above})"
+
+
+def _particles(settings: Settings) -> str:
+    if "pft" not in settings.tracking.tracking:
+        return ""
+    asked = settings.pft
+    return (
+        f" (particle filtering: {asked.particles} particles, {asked.pft_back_mm:g} mm back and "
+        f"{asked.pft_front_mm:g} mm ahead)"
+    )
+
+
+def _ends(settings: Settings) -> str:
+    """Where streamlines ended, method by method where these differ."""
+    rules: dict[str, list[str]] = {}
+    for method in settings.tracking.tracking:
+        rule = tissue_rule(settings, method)
+        if rule is None:
+            asked = settings.stopping
+            words = f"outside the voxels {_voxels(asked.stop_mask, asked.stop_threshold)}"
+        else:
+            words = {
+                "cmc": "by the continuous map criterion", "act": "by anatomical constraints",
+            }[rule]  # fmt: skip
+        rules.setdefault(words, []).append(_METHODS[method])
+    if len(rules) == 1:
+        return f"They ended {next(iter(rules))}."
+    told = [f"{words} ({_listed(methods)})" for words, methods in rules.items()]
+    return f"They ended {_listed(told)}."
 
 
 def as_markdown(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """Every output name, both ways: how it is made and how it is read.
 
-The names follow BIDS and its two open proposals, BEP016 (`dwimap`) and BEP046 (`tractogram`).
-They stand in the one table below, so that they can follow the proposals.
+The names follow BIDS and its three open proposals, BEP016 (`dwimap`), BEP017 (`relmat`) and BEP046
+(`tractogram`). They stand in the one table below, so that they can follow the proposals.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TypeVar
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-# The order of the BIDS schema 2.0.1. The proposals put tract, track, model and param after space;
-# from, to and mode are what everybody writes for transforms, which have no proposal yet.
+# The order of the BIDS schema 2.0.1. The proposals put tract, track, model and param after space,
+# and meas behind all but desc; stat is what tools write there for a summary. From, to and mode are
+# what everybody writes for transforms, which have no proposal yet.
 ENTITY_ORDER: tuple[str, ...] = (
     "sub", "tpl", "ses", "cohort", "sample", "task", "tracksys", "acq", "nuc", "voi", "ce", "trc",
     "stain", "rec", "dir", "run", "mod", "echo", "flip", "inv", "mt", "part", "proc", "hemi",
     "space", "tract", "track", "model", "param", "from", "to", "mode", "split", "recording",
-    "chunk", "atlas", "seg", "scale", "res", "den", "label", "desc",
+    "chunk", "atlas", "seg", "scale", "res", "den", "label", "meas", "stat", "desc",
 )  # fmt: skip
 
 _RANK = {entity: rank for rank, entity in enumerate(ENTITY_ORDER)}
@@ -233,6 +234,18 @@ KINDS: Mapping[str, Kind] = {
             "tractogram", "tractogram", (".trx", ".trk", ".tck"), {},
             "Streamlines of the whole brain.", given=("track", "desc"),
         ),
+        # The proposal gives a dwimap no track: its model is that of the tractogram, its desc the
+        # method, so that two methods on one model have a map each.
+        Kind(
+            "density", "dwimap", (".nii.gz",), {"param": "density"},
+            "Number of streamlines of a tractogram that pass through each voxel.",
+            given=("model", "desc"),
+        ),
+        Kind(
+            "matrix", "relmat", (".dense.tsv",), {},
+            "How regions of an atlas are connected: names of the regions, then a row for each.",
+            given=("track", "desc", "atlas", "meas"),
+        ),
     )
 }  # fmt: skip
 
@@ -290,6 +303,36 @@ def sidecar_path(path: AnyPath) -> AnyPath:
     return path.with_name(path.name.split(".", 1)[0] + ".json")
 
 
+def density_path(tractogram: AnyPath) -> AnyPath:
+    """Return the density map of a tractogram, which lies beside it.
+
+    Parameters
+    ----------
+    tractogram : path
+        ``sub-01_track-prob_desc-csd_tractogram.trx``, in any folder; one that another program
+        put there may lack track or desc.
+
+    Returns
+    -------
+    path
+        ``sub-01_model-csd_param-density_desc-prob_dwimap.nii.gz``, in the same folder.
+
+    Raises
+    ------
+    ValueError
+        It has no name of a participant's file.
+
+    """
+    parsed = parse_name(tractogram.name)
+    if parsed is None:
+        raise ValueError(f"'{tractogram.name}' is not a BIDS name")
+    kind = KINDS["density"]
+    own = {"desc": "model", "track": "desc"}
+    entities = {own.get(key, key): label for key, label in parsed.entities.items()}
+    name = format_name(entities | dict(kind.entities), kind.suffix, kind.extensions[0])
+    return tractogram.with_name(name)
+
+
 def run_label(source: Mapping[str, str]) -> str:
     """Return the short name of a scan, for messages and jobs: ``sub-01_ses-1_dir-AP``.
 
@@ -300,6 +343,11 @@ def run_label(source: Mapping[str, str]) -> str:
 
     """
     return "_".join(_pairs(_scan_entities(source)))
+
+
+def label_entities(label: str) -> dict[str, str]:
+    """Return the entities of a scan from its short name, as `run_label` makes it."""
+    return dict(pair.split("-", 1) for pair in label.split("_"))
 
 
 def _scan_entities(source: Mapping[str, str]) -> dict[str, str]:
@@ -318,6 +366,7 @@ def bidsignore() -> list[str]:
         "group_*",
         "*_dwimap.*",
         "*_tractogram.*",
+        "*_relmat.*",
         "*_xfm.*",
         "*_dwi.bv*",
         "*_dwiref.*",

@@ -13,6 +13,7 @@ from pathlib import Path
 from bids_tract.dataset import Dataset, Scan
 from bids_tract.names import run_label
 from bids_tract.report.participant import write_report
+from bids_tract.report.verdicts import plural
 
 LOGGER = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def write_reports(
                     errors.append(f"{page.label}: the report could not be made ({error})")
     for sentence in errors:
         LOGGER.error("report of %s", sentence)
-    LOGGER.info("%d reports written: %s", len(pages), output_dir / "sub-*.html")
+    LOGGER.info("%s written: %s", plural(len(pages), "report"), output_dir / "sub-*.html")
     return errors
 
 

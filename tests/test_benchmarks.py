@@ -8,13 +8,26 @@ import numpy as np
 import pytest
 
 from benchmarks import mrtrix
-from benchmarks.cases import CSD, MRTRIX, OURS, PFT, PROB, TWO_THREADS, Case, Program, cases
+from benchmarks.cases import (
+    CSD,
+    MEMORY,
+    MRTRIX,
+    OURS,
+    PFT,
+    PROB,
+    STUDY,
+    TWO_THREADS,
+    VIEWS,
+    Case,
+    Program,
+    cases,
+)
 from benchmarks.measure import Measurement, Outcome, measure, run_here
 from benchmarks.mrtrix import _count
 from benchmarks.report import Row, document, readings, table
 from benchmarks.simulate import build, load
 
-CASES = cases(every=2, counts=(20, 50))
+CASES = cases(every=2, counts=(20, 50), scans=(6, 30))
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +48,21 @@ def test_every_program_does_the_work(case: Case, toy: Path) -> None:
     n_voxels = load(toy).facts["n_voxels"]
     for program in _programs(case):
         result = done[program.name]
-        if case.unit == "voxel":
+        if case.unit == "view":
+            assert (result.units, result.streamlines) == (3, 20)
+        elif case.unit == "scan":
+            assert result.units == program.options["scans"]
+        elif case.unit == "voxel":
             assert result.units == -(-n_voxels // program.options.get("every", 1))
         else:
             assert result.units > result.streamlines > 0
         assert result.cpu_s > 0
         assert result.peak_mb > 1
     ours = [r for name, r in done.items() if name.startswith(OURS)]
-    if case.name != "memory":  # of which each program has its own number of streamlines
-        assert len({(r.units, r.streamlines) for r in ours}) == 1
-    else:
+    if case.name == MEMORY:  # each program has its own number of streamlines
         assert [r.streamlines for r in ours] == [20, 50]
+    elif case.name != STUDY:  # or of scans
+        assert len({(r.units, r.streamlines) for r in ours}) == 1
 
 
 def test_functions_of_peers_exist_where_they_cannot_run() -> None:
@@ -84,6 +101,9 @@ ROWS = (
     _row(PROB, f"{MRTRIX} tckgen iFOD1", 0.2),
     _row(PFT, OURS, 0.01, wall_s=1.9),
     _row(PFT, TWO_THREADS, 0.01, wall_s=1.0),
+    _row(VIEWS, f"{OURS}, 50,000 streamlines", 0.01, wall_s=2500.0),
+    _row(STUDY, f"{OURS}, 1,000 scans", 0.01),
+    _row(STUDY, f"{OURS}, 10,000 scans", 0.02, wall_s=200.0),
 )
 
 
@@ -98,15 +118,22 @@ def test_the_table_has_medians_and_ratios() -> None:
         "20",
         "1",
         "1",
+        "1",
+        "1",
+        "2",
     ]
     assert lines[2].split("|")[7].strip() == "10"  # the median of 5, 10 and 90 us
 
 
 def test_requirements_are_read_from_the_rows() -> None:
-    csd, prob, threads = readings(ROWS, "simulated")
+    csd, prob, threads, peak, growth, view, study = readings(ROWS, "simulated")
     assert str(csd).endswith("5.95, expected at least 6: NOT met")
     assert str(prob).endswith("20, expected at least 10: met")
     assert str(threads).endswith("1.9, expected at least 1.8: met")
+    assert str(peak) == "group level: peak MB of 10,000 scans: 100, expected at most 500: met"
+    assert str(growth).endswith("over that of a tenth: 1, expected at most 1.1: met")
+    assert str(view).endswith("seconds a view: 2.5, expected at most 2: NOT met")
+    assert str(study).endswith("seconds: 200, expected at most 300: met")
 
 
 def test_results_name_command_machine_and_load() -> None:

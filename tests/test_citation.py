@@ -45,6 +45,31 @@ def test_the_methods_in_words():
 
 
 @pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "seeds on a grid, 1 in each voxel of FA above 0.2. "),
+        ({}, "They ended outside the voxels of FA above 0.2."),
+        ({"seeding": "random", "seeds": 3, "seed_threshold": "25%"}, "3 in each voxel of FA the "),
+        ({"seeding": "total", "seeds": 5000}, "5,000 seeds at random places in the voxels of FA"),
+        ({"seeding": "interface", "seeds": 2}, "2 in each voxel where white meets grey matter."),
+        ({"select": 1000}, "up to 1,000 streamlines"),
+        ({"seed_mask": "/a/white.nii.gz"}, "each voxel of white.nii.gz (a mask, or above 0.2)"),
+        ({"stop_mask": "gfa", "stop_threshold": 0.1}, "outside the voxels of GFA above 0.1."),
+        ({"sh_order": 6}, "deconvolution with spherical harmonics of order 6 where"),
+        ({"tracking": "pft"}, "15 particles, 2 mm back and 1 mm ahead"),
+        ({"stopping": "act"}, "They ended by anatomical constraints."),
+        (
+            {"tracking": ["det", "pft"]},
+            "They ended outside the voxels of FA above 0.2 (deterministic) and by the continuous "
+            "map criterion (particle filtering).",
+        ),
+    ],
+)
+def test_seeds_and_ends_in_words(said, words):
+    assert words in as_markdown(asked(**said))
+
+
+@pytest.mark.parametrize(
     ("said", "cited"),
     [
         ({}, {"mppca", "unring", "motion", "orientation"}),

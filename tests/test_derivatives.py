@@ -21,7 +21,7 @@ from bids_tract.derivatives import (
     software_versions,
     tractogram_sidecar,
 )
-from bids_tract.plan import track_params
+from bids_tract.resolved import track_params
 from bids_tract.settings import Settings, all_options
 from tests.plans import asked
 

@@ -24,14 +24,10 @@ scans = st.builds(
     labels,
     st.dictionaries(st.sampled_from([*free_entities, "unknown"]), labels, max_size=6),
 )
-outputs = st.builds(
-    lambda kind, label, track: (
-        kind,
-        {"track": track, "desc": label} if kind == "tractogram" else {},
-    ),
-    st.sampled_from(sorted(names.KINDS)),
-    labels,
-    labels,
+outputs = st.sampled_from(sorted(names.KINDS)).flatmap(
+    lambda kind: st.tuples(
+        st.just(kind), st.fixed_dictionaries(dict.fromkeys(names.KINDS[kind].given, labels))
+    )
 )
 
 
@@ -71,6 +67,18 @@ def every_output(source: dict[str, str]) -> list[PurePosixPath]:
             None,
             {"track": "prob", "desc": "csd"},
             "track-prob_desc-csd_tractogram.trx",
+        ),
+        (
+            "density",
+            None,
+            {"model": "csd", "desc": "prob"},
+            "model-csd_param-density_desc-prob_dwimap.nii.gz",
+        ),
+        (
+            "matrix",
+            None,
+            {"track": "prob", "desc": "csd", "atlas": "DK", "meas": "count"},
+            "track-prob_atlas-DK_meas-count_desc-csd_relmat.dense.tsv",
         ),
     ],
 )
@@ -115,6 +123,11 @@ def test_every_output_is_read_back_as_it_was_named(source, output):
 def test_two_outputs_never_share_a_name(one, other):
     paths = [names.output_path(kind, source, **own) for source, (kind, own) in (one, other)]
     assert (paths[0] == paths[1]) == (one == other)
+
+
+@given(scans)
+def test_a_label_holds_the_entities_of_its_scan(scan):
+    assert names.label_entities(names.run_label(scan | {"desc": "x"})) == scan
 
 
 @given(scans, scans)
@@ -190,6 +203,21 @@ def test_a_sidecar_stands_beside_its_file(tmp_path):
     )
 
 
+@given(scans, labels, labels, st.sampled_from([".trx", ".trk", ".tck"]))
+def test_a_density_stands_beside_its_tractogram(source, method, model, extension):
+    tractogram = names.output_path("tractogram", source, extension, track=method, desc=model)
+    density = names.output_path("density", source, model=model, desc=method)
+    assert names.density_path(tractogram) == density
+
+
+def test_tractograms_of_other_names_have_a_density_too():
+    place = PurePosixPath("out/sub-01_desc-mine_tractogram.tck")
+    density = PurePosixPath("out/sub-01_model-mine_param-density_dwimap.nii.gz")
+    assert names.density_path(place) == density
+    with pytest.raises(ValueError, match="not a BIDS name"):
+        names.density_path(PurePosixPath("tracts.tck"))
+
+
 def test_the_validator_accepts_an_output_folder_with_our_bidsignore(tmp_path):
     validator = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
     if validator is None:
@@ -213,6 +241,8 @@ def test_the_validator_accepts_an_output_folder_with_our_bidsignore(tmp_path):
             write_json(root / path, sidecar)
         elif path.suffix in names.KINDS["tractogram"].extensions:
             (root / path).write_text("streamlines\n")
+        elif path.name.endswith(".dense.tsv"):
+            (root / path).write_text("a\tb\n0\t1\n1\t0\n")
     (root / "README.md").write_text("outputs\n" * 20)
     (root / "sub-01_ses-1.html").write_text("report")
     (root / "group_tractography.tsv").write_text("a\n1\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bids_tract.core.density import Density
 from bids_tract.core.drawing.camera import VIEWS, look_from
-from bids_tract.core.drawing.density import Density
 from bids_tract.core.drawing.views import cameras_for, draw_views
 from bids_tract.core.models.csa import fit_csa
 from bids_tract.core.models.csd import fit_csd

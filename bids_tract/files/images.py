@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import mmap
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import COMPRESSED_FILE_LIKES, array_from_file
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage
 
-from bids_tract.core.types import Bool, Float32, Float64
+from bids_tract.core.types import Float32
 from bids_tract.errors import DataError
 from bids_tract.files.atomic import replacing, writing_in
 from bids_tract.files.grids import Grid, corner_distance
@@ -164,94 +162,26 @@ def read_map(path: Path, grid: Grid | None = None, *, ndim: int = 3) -> Float32:
     return _read_values(path, image, stored_header).reshape(shape)
 
 
-def resample_to(
-    path: Path,
-    grid: Grid,
-    volumes: Sequence[int] | None = None,
-    order: int = 1,
-    *,
-    transform: Float64 | None = None,
-) -> Float32:
-    """Bring an image to another grid, with one interpolation.
-
-    Values are interpolated (trilinear for `order` 1, nearest for 0, which suits labels). Where
-    the image is finer than the grid, an interpolated voxel is the mean over
-    ceil(grid step / image voxel) points along each of its axes, so that nothing between the
-    voxel centres is lost. Outside of the image, and where it is not finite, values are 0.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A 3-D or 4-D image.
-    grid : Grid
-        Where the result lies.
-    volumes : sequence of int, optional
-        Which volumes of a 4-D image to bring; all by default.
-    order : {0, 1}
-        Order of interpolation.
-    transform : (4, 4) float64 array, optional
-        RAS+ mm of the grid to RAS+ mm of the image: where to sample the image for a point of the
-        grid. By default both lie in the same space.
+def read_image(path: Path) -> tuple[Float32, Grid]:
+    """Read an image of three or four dimensions, and where it lies.
 
     Returns
     -------
-    (X, Y, Z) float32 array, or (X, Y, Z, K) for a 4-D image
+    values : (X, Y, Z) or (X, Y, Z, K) float32 array, C order
+    grid : Grid
 
     Raises
     ------
     DataError, MissingInputError
-        As `read_dwi`; or a volume asked for is not there.
+        As `read_dwi`, but for the number of dimensions.
 
     """
     image, stored_header = _open(path)
     shape = _shape_of(image)
     if len(shape) not in (3, 4):
         raise DataError(f"{path} is {len(shape)}-D (shape {shape}); expected 3-D or 4-D")
-    n_volumes = math.prod(shape[3:])
-    chosen = range(n_volumes) if volumes is None else volumes
-    if any(not 0 <= volume < n_volumes for volume in chosen):
-        raise DataError(f"{path} has {n_volumes} volumes; volumes {list(chosen)} were asked for")
-    own_grid = _grid_of(path, image, stored_header)
-    values = _read_values(path, image, stored_header).reshape(*shape[:3], n_volumes)
-    result = np.empty((*grid.shape, len(chosen)), np.float32)
-    for place, volume in enumerate(chosen):
-        source = values[..., volume]
-        if broken := int(np.sum(~np.isfinite(source))):
-            LOGGER.warning("%s: %s voxels of volume %d hold NaN or infinity and count as 0",
-                           path, f"{broken:,}", volume)  # fmt: skip
-        result[..., place] = resample_array(
-            source, own_grid.affine, grid, order=order, transform=transform
-        )
-    return result if len(shape) == 4 else result[..., 0]
-
-
-def resample_array(
-    values: NDArray[Any],
-    affine: Float64,
-    grid: Grid,
-    *,
-    order: int = 1,
-    transform: Float64 | None = None,
-) -> Float32:
-    """Bring a volume that is in memory to another grid, as `resample_to` does with a file.
-
-    Parameters
-    ----------
-    values : (X', Y', Z') array
-        The volume; where it is not finite it counts as 0.
-    affine : (4, 4) float64 array
-        Its voxel coordinates to RAS+ mm.
-    grid, order, transform
-        As in `resample_to`.
-
-    Returns
-    -------
-    (X, Y, Z) float32 array
-
-    """
-    source = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    to_world = grid.affine if transform is None else transform @ grid.affine
-    return _resample_volume(source, np.linalg.inv(affine) @ to_world, grid.shape, order)
+    grid = _grid_of(path, image, stored_header)
+    return _read_values(path, image, stored_header).reshape(shape), grid
 
 
 def write_map(
@@ -478,33 +408,3 @@ def _scale(path: Path, image: Any, stored: NDArray[Any], values: Float32) -> Non
             f"{path} holds values beyond the range of float32 (3.4e38) once scaled by its "
             "header; the data or the scale factor are wrong"
         ) from error
-
-
-def _resample_volume(
-    source: NDArray[Any], to_source: Float64, shape: tuple[int, int, int], order: int
-) -> Float32:
-    """A volume at the voxels of a grid, whose coordinates `to_source` takes to its own."""
-    steps = np.linalg.norm(to_source[:3, :3], axis=0)  # of the grid, in voxels of the source
-    counts = [1 if order == 0 else max(1, math.ceil(step - 1e-3)) for step in steps]
-    total = np.zeros(shape)
-    for place in itertools.product(*map(range, counts)):
-        within = [(i + 0.5) / n - 0.5 for i, n in zip(place, counts, strict=True)]
-        offset = to_source[:3, :3] @ within + to_source[:3, 3]
-        sampled = ndimage.affine_transform(
-            source, to_source[:3, :3], offset, shape, order=order, mode="nearest"
-        )
-        sampled[~_inside(source.shape, to_source[:3, :3], offset, shape)] = 0
-        total += sampled
-    return (total / math.prod(counts)).astype(np.float32)
-
-
-def _inside(
-    source_shape: tuple[int, ...], matrix: Float64, offset: Float64, shape: tuple[int, int, int]
-) -> Bool:
-    """Which points of a grid lie in a voxel of the source."""
-    i, j, k = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    inside = np.ones(shape, bool)
-    for row, shift, length in zip(matrix, offset, source_shape, strict=True):
-        coordinate = row[0] * i + row[1] * j + row[2] * k + shift
-        inside &= (coordinate >= -0.5 - 1e-6) & (coordinate <= length - 0.5 + 1e-6)
-    return inside

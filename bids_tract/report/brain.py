@@ -32,21 +32,36 @@ def left_out(b0: Float32, mask: Bool) -> float:
     Returns
     -------
     float
-        Volume of the thick bright pieces that touch the mask, divided by that of the mask: about
-        1 where half of a brain is missing. 0 where the background was removed before.
+        Volume of the tissue `beside` the mask, divided by that of the mask: about 1 where half of
+        a brain is missing. 0 where the background was removed before.
+
+    """
+    return float(beside(b0, mask).sum() / mask.sum())
+
+
+def beside(b0: Float32, mask: Bool) -> Bool:
+    """The bright tissue that a mask leaves out beside it.
+
+    Parameters
+    ----------
+    b0 : (X, Y, Z) float32 array
+        Mean of the volumes without diffusion weighting, background included.
+    mask : (X, Y, Z) bool array
+        At least one voxel.
+
+    Returns
+    -------
+    (X, Y, Z) bool array
+        The thick bright pieces that touch the mask.
 
     """
     bright = (b0 > _BRIGHT * np.median(b0[mask])) & ~mask
     # What lies beyond the image counts as bright: thin images would lose all in the erosion.
     thick = ndimage.binary_erosion(bright, iterations=_THIN, border_value=1)
     thick = ndimage.binary_dilation(thick, iterations=_THIN) & bright
-    labels, count = ndimage.label(thick)
-    if count == 0:
-        return 0.0
+    labels, _ = ndimage.label(thick)
     near = ndimage.binary_dilation(mask, iterations=_NEAR)
-    touching = np.unique(labels[near & thick])
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    return float(sizes[touching].sum() / mask.sum())
+    return np.isin(labels, np.unique(labels[near & thick]))
 
 
 def extent_mm(mask: Bool, affine: Float64) -> tuple[float, float, float]:

@@ -78,7 +78,7 @@ def _effort(measures: Measures) -> Judged:
     told += [f"{memory:.2g} GB"] if is_number(memory) else []
     if not told:
         return "unknown", "-", "Not recorded."
-    return "good", ", ".join(told), "Of the stages that were timed, on this run."
+    return "good", ", ".join(told), "All stages together; the most that one held."
 
 
 def _files(measures: Measures) -> Judged:

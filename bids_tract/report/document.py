@@ -51,9 +51,14 @@ class Section:
 
 
 def page(
-    title: str, lead: str, sections: Sequence[Section], data: Mapping[str, str], script: str
-) -> str:
-    """A whole page.
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    data: Mapping[str, Iterable[str]],
+    scripts: Sequence[str],
+    styles: Sequence[str] = (),
+) -> Iterator[str]:
+    """A whole page, piece by piece: that of a large study need not be in memory at once.
 
     Parameters
     ----------
@@ -61,30 +66,32 @@ def page(
         Heading (text), and what stands below it (HTML).
     sections : sequence of Section
         Those with parts become headings of their own, the others cards.
-    data : mapping of str to str
-        Text that scripts find by its name; base64.
-    script : str
-        JavaScript at the end of the page.
+    data : mapping of str to (str or iterable of str)
+        Text that scripts find by its name, whole or in pieces; base64, or without any ``<``.
+    scripts : sequence of str
+        Assets: JavaScript at the end of the page.
+    styles : sequence of str
+        Assets: CSS beside that of all pages.
 
     """
-    blocks = "".join(
-        f'<script type="text/plain" id="{escape(name)}">{content}</script>\n'
-        for name, content in data.items()
-    )
-    return (
+    yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} - bids_tract</title>\n"
         '<link rel="icon" href="data:,">\n'
-        f"<style>\n{asset('page.css')}</style>\n</head>\n<body>\n"
+        f"<style>\n{''.join(map(asset, ('page.css', *styles)))}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#content">To the content</a>\n'
         f'<nav aria-label="Contents">{_contents(sections)}</nav>\n'
         f'<main id="content">\n<h1>{escape(title)}</h1>\n{lead}\n'
-        f"{''.join(map(_section, sections))}</main>\n"
-        f'<dialog aria-label="Picture at full size"></dialog>\n{blocks}'
-        f"<script>\n{script}</script>\n</body>\n</html>\n"
     )
+    yield from map(_section, sections)
+    yield '</main>\n<dialog aria-label="Picture at full size"></dialog>\n'
+    for name, content in data.items():
+        yield f'<script type="text/plain" id="{escape(name)}">'
+        yield from [content] if isinstance(content, str) else content
+        yield "</script>\n"
+    yield f"<script>\n{''.join(map(asset, scripts))}</script>\n</body>\n</html>\n"
 
 
 def asset(name: str) -> str:

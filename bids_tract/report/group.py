@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
 from bids_tract.errors import BidsTractError, NothingSelectedError
-from bids_tract.files.atomic import replacing
+from bids_tract.files.atomic import remove, replacing
 from bids_tract.files.sidecars import read_json
-from bids_tract.report.group_maps import write_mean_fa
+from bids_tract.names import label_entities
+from bids_tract.report.group_columns import matrix_columns
+from bids_tract.report.group_maps import write_group_maps
+from bids_tract.report.group_matrices import GroupMatrices, GroupMatrix, write_group_matrices
 from bids_tract.report.group_page import Finding, group_page
 from bids_tract.report.group_records import (
     Covariates,
-    Status,
+    Statuses,
+    few_at_a_time,
     missing_places,
     participant_folders,
     read_covariates,
@@ -26,8 +31,6 @@ from bids_tract.report.group_scans import ScanResult, read_participant
 from bids_tract.report.group_table import Table
 
 TABLE, PAGE = "group_tractography.tsv", "group.html"
-# Participants that are read ahead of the row that is being added.
-_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ def write_group(
 ) -> GroupResult:
     """Write ``group_tractography.tsv``, its data dictionary and ``group.html``.
 
-    Reads sidecars and saved measures only, participant by participant; where all scans lie in
-    the space of one template, maps of FA as well, whose mean is written.
+    Reads sidecars, saved measures and connectivity matrices, participant by participant, of which
+    it writes mean and spread (see `group_matrices`); where all scans lie in
+    the space of one template, maps of FA and of streamline density as well, whose means are
+    written.
 
     Parameters
     ----------
@@ -90,32 +95,53 @@ def write_group(
         raise NothingSelectedError(
             f"{output_dir} does not exist; run the participant level first, with the same folders"
         )
-    study = _Study()
-    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
-        statuses = read_statuses(output_dir, pool, study.errors)
-        study.covariates = read_covariates(bids_dir, study.errors)
-        if participants_expected is None:
-            everybody = [participant_folders(output_dir), participant_folders(bids_dir)]
-            subs = sorted({*statuses, *study.covariates.of}.union(*everybody))
-        else:
-            subs = sorted({*map(_sub, participants_expected)})
-        for scan in _scans(output_dir, subs, statuses, pool):
-            study.add(scan)
-        study.missing = missing_places(bids_dir, subs, study.covariates, study.present, pool)
-        maps, study.maps = write_mean_fa(output_dir, study.measured, pool, study.errors)
+    study, maps = _read(output_dir, bids_dir, participants_expected, n_threads)
     if not len(study.table):
         raise NothingSelectedError(
             f"{output_dir} holds no result of any scan; run the participant level first, with the "
             "same folders"
         )
     study.table.compare()
+    study.means = study.matrices.finish()
+    matrices = write_group_matrices(output_dir, study.means)
     target, page = output_dir / TABLE, output_dir / PAGE
     study.table.write(target, study.covariates)
-    text = study.page(_name(bids_dir))
-    with replacing(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    paths = [target, target.with_suffix(".json"), page, *maps]
+    with replacing(page) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(study.page(_name(bids_dir)))
+    paths = [target, target.with_suffix(".json"), page, *maps, *matrices]
+    _remove_former(output_dir, paths)
     return GroupResult(paths, study.errors, study.sentences())
+
+
+def _remove_former(output_dir: Path, paths: Sequence[Path]) -> None:
+    """Remove maps and matrices of a former study that this one does not have."""
+    for kind in ("dwimap", "relmat"):
+        for path in output_dir.glob(f"group_*_{kind}.*"):
+            if path not in paths:
+                remove(path)
+
+
+def _read(
+    output_dir: Path, bids_dir: Path, expected: Sequence[str] | None, n_threads: int
+) -> tuple[_Study, list[Path]]:
+    """Read all that is known of a study; its maps, which cannot be kept, are written at once."""
+    study = _Study()
+    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+        statuses = read_statuses(output_dir, pool, study.errors)
+        study.covariates = read_covariates(bids_dir, study.errors)
+        if expected is None:
+            everybody = [participant_folders(output_dir), participant_folders(bids_dir)]
+            subs = sorted({*statuses.subs(), *study.covariates.of}.union(*everybody))
+        else:
+            subs = sorted({*map(_sub, expected)})
+        for scan in _scans(output_dir, subs, statuses, pool):
+            study.add(scan)
+        study.missing = missing_places(bids_dir, subs, study.covariates, study.present(), pool)
+        measured = [*map(label_entities, study.measured)]
+        maps, study.maps = write_group_maps(
+            output_dir, measured, study.tractograms, pool, study.errors
+        )
+    return study, maps
 
 
 class _Study:
@@ -126,11 +152,13 @@ class _Study:
         self.covariates = Covariates()
         self.errors: list[str] = []
         self.maps = ""  # what became of the maps, a sentence
-        self.measured: list[dict[str, str]] = []
+        self.matrices = GroupMatrices(self.errors)
+        self.means: list[GroupMatrix] = []
+        self.measured: list[str] = []  # labels
+        self.tractograms: set[str] = set()
         self.bad: dict[int, list[str]] = {}
         self.failed: list[tuple[str, str]] = []
         self.missing: dict[str, list[str]] = {}
-        self.present: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, scan: ScanResult) -> None:
         """Add a scan."""
@@ -139,22 +167,31 @@ class _Study:
         if scan.bad or scan.error:
             self.bad[len(self.table)] = [*scan.bad, *([scan.error] if scan.error else [])]
         if scan.values:
-            self.measured.append(scan.entities)
+            self.measured.append(scan.label)
+            self.tractograms.update(scan.tractograms)
         if scan.status == "failed":
             self.failed.append((scan.label, scan.reason))
-        session = f"ses-{scan.entities['ses']}" if "ses" in scan.entities else ""
-        self.present[_sub(scan.entities["sub"])].append(session)
+        found = {"Matrices": self.matrices.add(scan.label, scan.matrices)}
+        for key in scan.matrices:
+            values = {column.name: column.value(found) for column in matrix_columns(key)}
+            scan.values |= {name: value for name, value in values.items() if value is not None}
         self.table.add(scan)
+
+    def present(self) -> dict[str, list[str]]:
+        """The sessions of each participant that something is known of."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for sub, session in zip(self.table.subs(), self.table.entity("ses"), strict=True):
+            found[sub].append(f"ses-{session}" if session else "")
+        return dict(found)
 
     def findings(self) -> list[Finding]:
         """What stands out: what is bad by itself before what differs, most first."""
         found = []
-        for row, outliers in enumerate(self.table.outliers):
-            bad = self.bad.get(row, [])
-            if bad or outliers:
-                farthest = max((abs(one.z) for one in outliers), default=0.0)
-                finding = Finding(row, bad, [one.sentence() for one in outliers])
-                found.append(((-len(bad), -farthest, row), finding))
+        for row in {*self.bad, *self.table.outliers}:
+            bad, outliers = self.bad.get(row, []), self.table.outliers.get(row, [])
+            farthest = max((abs(one.z) for one in outliers), default=0.0)
+            finding = Finding(row, bad, [one.sentence() for one in outliers])
+            found.append(((-len(bad), -farthest, row), finding))
         return [finding for _, finding in sorted(found, key=itemgetter(0))]
 
     def sentences(self) -> list[str]:
@@ -166,31 +203,31 @@ class _Study:
         for one in self.findings():
             label = self.table.labels[one.row]
             said += [f"{label}: {sentence}" for sentence in (*one.bad, *one.differs)]
-        return [*said, self.maps]
+        return [*said, self.maps, *(one.sentence() for one in self.means)]
 
-    def page(self, name: str) -> str:
-        """The page."""
+    def page(self, name: str) -> Iterator[str]:
+        """The page, piece by piece."""
         return group_page(
             name, self.table, self.covariates, self.findings(), self.failed, self.missing,
-            [self.maps], self.errors,
+            self.means, [self.maps], self.errors,
         )  # fmt: skip
 
 
 def _scans(
     output_dir: Path,
     subs: Sequence[str],
-    statuses: Mapping[str, Mapping[str, Status]],
+    statuses: Statuses,
     pool: Executor,
 ) -> Iterator[ScanResult]:
-    """The scans of all participants, in order; a few participants are read ahead."""
-    pages = {path.name for path in output_dir.glob("sub-*.html")}
+    """The scans of all participants, in order."""
+    with os.scandir(output_dir) as entries:
+        pages = {entry.name for entry in entries if entry.name.endswith(".html")}
 
     def read(sub: str) -> list[ScanResult]:
-        return read_participant(output_dir, sub, statuses.get(sub, {}), pages)
+        return read_participant(output_dir, sub, statuses.of(sub), pages)
 
-    for start in range(0, len(subs), _AHEAD):
-        for scans in pool.map(read, subs[start : start + _AHEAD]):
-            yield from scans
+    for scans in few_at_a_time(pool, read, subs):
+        yield from scans
 
 
 def _sub(label: str) -> str:

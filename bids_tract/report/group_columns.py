@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from bids_tract.core.tracking.outcome import MEANING_OF_FATE, Fate
+from bids_tract.report.matrices import matrix_labels, matrix_name
 from bids_tract.report.measures import Measures, is_number
 from bids_tract.report.tract_checks import tractogram_name
 
@@ -170,6 +171,14 @@ _OF_SCANS: tuple[Column, ...] = (
     Column("fd_max", "Motion, largest", "Largest framewise displacement of the head.",
            _at("Motion", "MaxFramewiseDisplacement"), "mm", section=_ACQUISITION,
            suspect="high", relative=True, floor=_MM_FLOOR),
+    Column("fd_restricted_mean", "Motion without eddy currents, mean", "Mean framewise "
+           "displacement of the head without what eddy currents make as well: shifts along the "
+           "phase-encoding axis, and what shears along it add to the rotation.",
+           _at("Motion", "MeanRestrictedDisplacement"), "mm", section=_ACQUISITION,
+           suspect="high", relative=True, floor=_MM_FLOOR),
+    Column("fd_restricted_max", "Motion without eddy currents, largest", "The largest of these "
+           "displacements.", _at("Motion", "MaxRestrictedDisplacement"), "mm",
+           section=_ACQUISITION, suspect="high", relative=True, floor=_MM_FLOOR),
     Column("translation_max", "Largest shift", "Largest shift of the head from its first place.",
            _at("Motion", "MaxTranslation"), "mm", suspect="high", relative=True, floor=_MM_FLOOR),
     Column("rotation_max", "Largest turn", "Largest rotation of the head from its first place.",
@@ -237,9 +246,9 @@ _OF_SCANS: tuple[Column, ...] = (
     Column("stop_rule", "Stop rule", "What ends streamlines.", _at("Stop", "Rule")),
     Column("stop_threshold", "Stop threshold", "The value of the stop rule's map at which "
            "streamlines end.", _at("Stop", "Threshold"), "1"),
-    Column("wall_time", "Time", "Time that the stages took which recorded it.", _at("WallTime"),
+    Column("wall_time", "Time", "Time that all stages took.", _at("WallTime"),
            "s", section=EFFORT),
-    Column("peak_memory", "Memory", "Largest memory of tracking.", _at("PeakMemoryGB"), "GB",
+    Column("peak_memory", "Memory", "Most memory that a stage held.", _at("PeakMemoryGB"), "GB",
            section=EFFORT),
     Column("software", "Software", "Versions of the programs that made the outputs.",
            _at("SoftwareVersions")),
@@ -314,6 +323,28 @@ def tractogram_columns(which: str) -> tuple[Column, ...]:
         column("visited_of", "Volume to cover", "The volume that `visited` is a share of.",
                at("Visited", "Of"), ""),
         column("wall_time", "Time of tracking", "Time that tracking took.", at("WallTime"), "s"),
-        column("peak_memory", "Memory of tracking", "Largest memory of tracking.",
+        column("peak_memory", "Memory of tracking", "Most memory that tracking held.",
                at("PeakMemoryGB"), "GB"),
+    )  # fmt: skip
+
+
+@cache
+def matrix_columns(which: str) -> tuple[Column, ...]:
+    """The columns of one kind of connectivity matrix.
+
+    Parameters
+    ----------
+    which : str
+        As `matrices.matrix_files` calls it: ``track-prob_atlas-DK_meas-count_desc-csd``; its
+        columns begin with ``prob_DK_count_csd_``.
+
+    """
+    words = matrix_name(which)
+    return (
+        Column(
+            "_".join([*matrix_labels(which).values(), "density"]), "Connected pairs",
+            f"Share of the pairs of regions that are connected. Matrix: {words} ({which}).",
+            _at("Matrices", which, "Density"), "1", section=f"Connectivity ({words})",
+            suspect="both", floor=_SHARE_FLOOR, share=True, of=words,
+        ),
     )  # fmt: skip

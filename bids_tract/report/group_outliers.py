@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,25 +107,24 @@ def scale_of(values: Float64, column: Column) -> Scale | None:
     return Scale(middle, max(float(np.median(np.abs(known - middle))), floor, _LEAST), least)
 
 
-def outliers(values: Sequence[object], column: Column) -> Iterator[Outlier]:
-    """The outliers of a column, on the side on which it is suspect."""
-    if not column.suspect:
-        return
-    numbers = as_numbers(values)
-    scale = scale_of(numbers, column)
+def outliers(values: Float64, column: Column) -> Iterator[Outlier]:
+    """The outliers of a column, on the side on which it is suspect.
+
+    Parameters
+    ----------
+    values : (N,) float64 array
+        NaN where a scan has none.
+    column : Column
+        What they are.
+
+    """
+    scale = scale_of(values, column)
     if scale is None:
         return
-    scores = scale.z(numbers)
+    scores = scale.z(values)
     low = (scores < -Z_BOUND) & (column.suspect in ("low", "both"))
     high = (scores > Z_BOUND) & (column.suspect in ("high", "both"))
     for row in np.flatnonzero(low | high):
         yield Outlier(
-            int(row), column, float(numbers[row]), float(np.nanmedian(numbers)), float(scores[row])
+            int(row), column, float(values[row]), float(np.nanmedian(values)), float(scores[row])
         )
-
-
-def as_numbers(values: Sequence[object]) -> Float64:
-    """(N,) float64 array: the values that are numbers, NaN for the others."""
-    return np.array(
-        [value if isinstance(value, int | float) else np.nan for value in values], np.float64
-    )

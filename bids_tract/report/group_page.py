@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import numpy as np
 
 from bids_tract import __version__
-from bids_tract.report.document import Section, asset, items, page, problem, verdict
-from bids_tract.report.group_columns import EFFORT, Column
-from bids_tract.report.group_outliers import LEAST_SCANS, Z_BOUND, as_numbers
+from bids_tract.report.document import Section, items, page, problem, verdict
+from bids_tract.report.group_columns import Column
+from bids_tract.report.group_matrices import GroupMatrix
+from bids_tract.report.group_outliers import LEAST_SCANS, Z_BOUND
 from bids_tract.report.group_plots import strip
 from bids_tract.report.group_records import Covariates
-from bids_tract.report.group_table import Table
+from bids_tract.report.group_rows import (
+    PageColumn,
+    drawn_columns,
+    flagged_rows,
+    page_columns,
+    page_data,
+    rows_section,
+)
+from bids_tract.report.group_table import Table, Texts
+from bids_tract.report.matrix_sections import group_matrices_section
 from bids_tract.report.verdicts import plural
 
 
@@ -42,13 +50,11 @@ class Finding:
     differs: list[str]
 
 
+_MATRICES_ROOM = 1_200_000  # bytes of the page
 # Dots of all plots together (170 bytes each, and what a browser draws at once), and findings in
 # words; the page stays below 5 MB with 10,000 scans.
 _MOST_DOTS, _MOST_FINDINGS, _MOST_OF_SCAN = 8000, 200, 6
-_ROWS = 25  # of the table at a time; group.js has the same number
 _LONG_LIST = 12  # names that are seen at once
-# Covariates of a questionnaire may be hundreds: these come into the page, all into the table.
-_MOST_COVARIATES = 12
 _SORTS = ("bad", "doubt", "unknown", "good")
 
 
@@ -59,10 +65,11 @@ def group_page(
     findings: Sequence[Finding],
     failed: Sequence[tuple[str, str]],
     missing: Mapping[str, Sequence[str]],
+    matrices: Sequence[GroupMatrix],
     sentences: Sequence[str],
     errors: Sequence[str],
-) -> str:
-    """Make the page.
+) -> Iterator[str]:
+    """Make the page, piece by piece.
 
     Parameters
     ----------
@@ -78,11 +85,13 @@ def group_page(
         Scans, and why.
     missing : mapping of str to sequence of str
         Who is missing, by the reason.
+    matrices : sequence of GroupMatrix
+        Of the scans; may be empty.
     sentences, errors : sequence of str
         What is to be known of the page, and what could not be read.
 
     """
-    columns = _table_columns(table, covariates)
+    columns = page_columns(table, covariates)
     sections = [
         Section("findings", "What stands out", _findings(table, findings)),
         Section("absent", "Failed and missing", _absent(failed, missing)),
@@ -92,15 +101,19 @@ def group_page(
     plots = _plots(table)
     if plots:
         sections.append(Section("plots", "Measures", _plots_head(columns), plots))
+    data: dict[str, Iterable[str]] = {"study": page_data(columns, table.pages)}
+    scripts, styles = ["group.js"], ["group.css"]
+    if matrices:
+        scripts, styles = ["group.js", "matrix.js"], ["group.css", "matrix.css"]
+        section, views = group_matrices_section(matrices, _MATRICES_ROOM)
+        sections.append(section)
+        data |= views
     if len(table):
-        sections.append(Section("scans", "Scans", _rows(columns)))
+        sections.append(Section("scans", "Scans", rows_section(columns, len(table))))
     about = items([*sentences, *_about()])
     sections.append(Section("about", "About this page", about))
     lead = _lead(table, findings, failed, missing) + _problems(errors)
-    # Within a script element only "<" could end it.
-    data = json.dumps({"columns": columns, "pages": _coded(table.pages)}, separators=(",", ":"))
-    text = page(study, lead, sections, {"study": data.replace("<", "\\u003c")}, asset("group.js"))
-    return text.replace("</style>", f"{asset('group.css')}</style>", 1)
+    yield from page(study, lead, sections, data, scripts, styles)
 
 
 def _problems(errors: Sequence[str]) -> str:
@@ -116,9 +129,9 @@ def _lead(
     missing: Mapping[str, Sequence[str]],
 ) -> str:
     n_missing = sum(map(len, missing.values()))
-    n_subs = len({entities["sub"] for entities in table.entities})
-    n_complete = table.status.count("complete")
-    n_unknown = table.status.count("unknown")
+    n_subs = len({*table.subs()})
+    said = Counter(table.status)
+    n_complete, n_unknown = said["complete"], said["unknown"]
     made = time.strftime("%Y-%m-%d %H:%M")
     chips = [verdict("good", f"{n_complete:,} complete")]
     chips += [verdict("bad", f"{len(failed):,} failed")] if failed else []
@@ -214,11 +227,11 @@ def _checks(table: Table) -> str:
     )
 
 
-def _plots_head(columns: Sequence[Mapping[str, Any]]) -> str:
+def _plots_head(columns: Sequence[PageColumn]) -> str:
     options = "".join(
-        f'<option value="{number}">{escape(column["title"])}</option>'
+        f'<option value="{number}">{escape(column.title)}</option>'
         for number, column in enumerate(columns)
-        if column.get("colours") and len(column["levels"]) > 1
+        if column.colours and isinstance(column.values, Texts) and len(column.values.levels) > 1
     )
     choice = (
         '<p class="choose"><label>Colour by <select id="colour"><option value="">nothing</option>'
@@ -236,17 +249,17 @@ def _plots_head(columns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _plots(table: Table) -> list[Section]:
-    drawn = _drawn(table)
+    drawn = drawn_columns(table)
     by_section: dict[str, list[Column]] = {}
     for column in drawn:
         by_section.setdefault(column.section, []).append(column)
     most = max(_MOST_DOTS // max(len(drawn), 1), 60)
-    flagged = _flagged(table)
+    flagged = flagged_rows(table)
     found = []
     for number, (title, columns) in enumerate(by_section.items()):
         rows, same = "", []
         for column in columns:
-            values = as_numbers(table.values(column))
+            values = table.numbers(column)
             if np.nanmin(values) == np.nanmax(values):
                 count = plural(int(np.isfinite(values).sum()), "scan")
                 same.append(f"{column.title}: {column.shown(np.nanmin(values))} ({count}).")
@@ -257,105 +270,6 @@ def _plots(table: Table) -> list[Section]:
         html = f'<div class="strips">{rows}</div>{told}'
         found.append(Section(f"plots-{number}", title, html))
     return found
-
-
-def _drawn(table: Table) -> list[Column]:
-    """What is shown, what is read first before: tractograms, then what they are made from."""
-    drawn = [column for column in table.columns() if column.section]
-    return sorted(drawn, key=lambda column: (not column.of, column.section == EFFORT))
-
-
-def _flagged(table: Table) -> dict[str, list[int]]:
-    """The rows that differ from the others, by column."""
-    found: dict[str, list[int]] = {}
-    for outliers in table.outliers:
-        for one in outliers:
-            found.setdefault(one.column.name, []).append(one.row)
-    return found
-
-
-def _table_columns(table: Table, covariates: Covariates) -> list[dict[str, Any]]:
-    """What the table of the page shows: numbers rounded, words as codes."""
-    flagged = _flagged(table)
-    columns: list[dict[str, Any]] = [
-        {"title": "Scan", **_coded(table.labels)},
-        {"title": "Status", "colours": True, **_coded(table.status)},
-        _numbers("Bad", [len(one.split(", ")) if one else 0 for one in table.bad]),
-        _numbers("Outlying", [len(found) for found in table.outliers]),
-    ]
-    for key in ("ses", *table.entity_keys()):
-        labels = [entities.get(key, "n/a") for entities in table.entities]
-        if len(set(labels)) > 1:
-            columns.append({"title": key, "colours": True, **_coded(labels)})
-    subs = [f"sub-{entities['sub']}" for entities in table.entities]
-    for name in covariates.names[:_MOST_COVARIATES]:
-        labels = [covariates.of.get(sub, {}).get(name, "n/a") for sub in subs]
-        columns.append({"title": name, "colours": True, **_coded(labels)})
-    for column in _drawn(table):
-        factor = 100 if column.share else 1
-        values = [_rounded(factor * value) for value in as_numbers(table.values(column)).tolist()]
-        made = _numbers(column.full_title, values)
-        columns.append(
-            made | {"unit": column.shown_units, "flagged": flagged.get(column.name, [])}
-        )
-    return columns
-
-
-def _rounded(value: float) -> float | int | None:
-    """Four digits that count; whole numbers stay whole."""
-    if not math.isfinite(value):
-        return None
-    if value == int(value):
-        return int(value)
-    return float(f"{value:.4g}")
-
-
-def _numbers(title: str, values: Sequence[float | int | None]) -> dict[str, Any]:
-    return {"title": title, "numbers": [*values]}
-
-
-def _coded(texts: Sequence[str]) -> dict[str, Any]:
-    levels = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    return {"levels": [*levels], "codes": [levels[text] for text in texts]}
-
-
-def _rows(columns: Sequence[Mapping[str, Any]]) -> str:
-    """The table: its head, and the first rows for browsers without scripts."""
-    head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button" data-c="{number}">'
-        f"{escape(column['title'])}{_unit(column)}</button></th>"
-        for number, column in enumerate(columns)
-    )
-    n_rows = len(columns[0]["codes"])
-    body = "".join(f"<tr>{_cells(columns, row)}</tr>" for row in range(min(n_rows, _ROWS)))
-    return (
-        '<p class="choose"><label>Find <input id="filter" type="search" autocomplete="off" '
-        'placeholder="sub-07, patient ..."></label> '
-        '<label><input id="only" type="checkbox"> only bad or outlying</label> '
-        '<span id="count" role="status"></span></p>'
-        f"<noscript><p>Without JavaScript, the first {min(n_rows, _ROWS)} of {n_rows:,} scans "
-        "stand here and cannot be sorted; all are in group_tractography.tsv.</p></noscript>"
-        '<div class="wide" tabindex="0" role="region" aria-label="Scans">'
-        f'<table id="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        '<p class="pager" hidden><button type="button" class="action" id="back">Back</button> '
-        '<button type="button" class="action" id="next">Next</button></p>'
-    )
-
-
-def _unit(column: Mapping[str, Any]) -> str:
-    return f' <span class="unit">{escape(column["unit"])}</span>' if column.get("unit") else ""
-
-
-def _cells(columns: Sequence[Mapping[str, Any]], row: int) -> str:
-    cells = []
-    for column in columns:
-        if "codes" in column:
-            cells.append(f"<td>{escape(column['levels'][column['codes'][row]])}</td>")
-        else:
-            value = column["numbers"][row]
-            mark = ' class="out"' if row in column.get("flagged", ()) else ""
-            cells.append(f"<td{mark}>{'n/a' if value is None else f'{value:,}'}</td>")
-    return "".join(cells)
 
 
 def _about() -> list[str]:

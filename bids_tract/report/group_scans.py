@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_tract.errors import BidsTractError, DataError
 from bids_tract.files.sidecars import file_digest, read_json
-from bids_tract.names import KINDS, parse_name, run_label
+from bids_tract.names import KINDS, label_entities, parse_name, run_label
 from bids_tract.report.checks import checks
 from bids_tract.report.group_columns import Value, scan_columns, tractogram_columns
 from bids_tract.report.group_records import Status
+from bids_tract.report.matrices import matrices_by_scan
 from bids_tract.report.measures import Measures, measures_path
 from bids_tract.report.verdicts import Verdict
 
@@ -39,6 +40,8 @@ class ScanResult:
         By the names of `group_columns`.
     tractograms : tuple of str
         Which it has.
+    matrices : dict of str to pathlib.Path
+        Its connectivity matrices, by what they are.
     verdicts : dict of str to (str, verdict)
         Name and verdict of each check, by its key.
     bad : list of str
@@ -55,6 +58,7 @@ class ScanResult:
     page: str = ""
     values: dict[str, Value] = field(default_factory=dict)
     tractograms: tuple[str, ...] = ()
+    matrices: dict[str, Path] = field(default_factory=dict)
     verdicts: dict[str, tuple[str, Verdict]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     error: str = ""
@@ -63,7 +67,7 @@ class ScanResult:
 def read_participant(
     output_dir: Path, sub: str, said: Mapping[str, Status], pages: Collection[str]
 ) -> list[ScanResult]:
-    """Read what is saved of a participant's scans; no map and no tractogram.
+    """Read what is saved of a participant's scans; no map, no tractogram and no matrix.
 
     Parameters
     ----------
@@ -86,10 +90,13 @@ def read_participant(
     for folder in _dwi_folders(output_dir / sub):
         names = [path.name for path in folder.iterdir()]
         measured: dict[str, Measures] = {}
-        for entities in _scans(names):
+        matrices = matrices_by_scan(names)
+        for entities in _scans(names, matrices):
             label = run_label(entities)
-            status = said.get(label, Status(entities, "unknown"))
+            status = said.get(label, Status("unknown"))
             result = ScanResult(label, entities, status.status, status.reason)
+            own = matrices.get(label, {})
+            result.matrices = {key: folder / name for key, name in own.items()}
             found[label] = result
             try:
                 measured[label] = _measures(output_dir, entities, names)
@@ -101,7 +108,7 @@ def read_participant(
             _judge(found[label], measures, others)
     for label, status in said.items():
         if label not in found:
-            found[label] = ScanResult(label, dict(status.entities), status.status, status.reason)
+            found[label] = ScanResult(label, label_entities(label), status.status, status.reason)
     for result in found.values():
         session = f"_ses-{result.entities['ses']}" if "ses" in result.entities else ""
         options = (f"{sub}{session}.html", f"{sub}.html")
@@ -114,15 +121,15 @@ def _dwi_folders(folder: Path) -> Iterator[Path]:
     return (place / "dwi" for place in places if (place / "dwi").is_dir())
 
 
-def _scans(names: list[str]) -> list[dict[str, str]]:
+def _scans(names: list[str], with_matrices: Iterable[str]) -> list[dict[str, str]]:
     """The entities of the scans that a folder holds something of."""
     found: dict[str, dict[str, str]] = {}
-    for name in sorted(names):
-        if name.endswith(("_measures.json", "_desc-brain_mask.json")):
-            parsed = parse_name(name)
-            if parsed is not None:
-                entities = {key: one for key, one in parsed.entities.items() if key != "desc"}
-                found[run_label(entities)] = entities
+    marks = [name for name in names if name.endswith(("_measures.json", "_desc-brain_mask.json"))]
+    for name in sorted([*marks, *(f"{label}_dwi" for label in with_matrices)]):
+        parsed = parse_name(name)
+        if parsed is not None:
+            entities = {key: one for key, one in parsed.entities.items() if key != "desc"}
+            found[run_label(entities)] = entities
     return [*found.values()]
 
 

@@ -29,6 +29,7 @@ from bids_tract.core.types import Bool, Float32, Float64
 from bids_tract.errors import MissingInputError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map
+from bids_tract.report.brain import beside
 
 # Enough for 2 pixels a millimetre of a brain in rows of six.
 SHEET = 1240
@@ -72,15 +73,23 @@ class Maps:
     def __getitem__(self, key: str) -> Float32:
         """A map (X, Y, Z) upright."""
         if key not in self._read:
-            self._read[key] = self._upright(key, 3)
+            self._read[key] = self.read(self.files[key])
         return self._read[key]
 
     def four_d(self, key: str) -> Float32:
         """A map (X, Y, Z, K) upright; it is not kept."""
-        return self._upright(key, 4)
+        return self.read(self.files[key], 4)
 
-    def _upright(self, key: str, ndim: int) -> Float32:
-        values = read_map(self.files[key], self.grid, ndim=ndim)
+    def read(self, path: Path, ndim: int = 3) -> Float32:
+        """A map upright that may be none of the scan's kinds; it is not kept.
+
+        Raises
+        ------
+        DataError, MissingInputError
+            As `read_map`; or it lies on another grid.
+
+        """
+        values = read_map(path, self.grid, ndim=ndim)
         return self.upright.bring(np.nan_to_num(values, posinf=0.0, neginf=0.0))
 
     @cached_property
@@ -130,15 +139,14 @@ class Maps:
     @cached_property
     def many_cuts(self) -> Mosaic:
         """Two rows of axial cuts, a coronal and a sagittal one."""
-        axial = even_cuts(self.brain, 2, 12)
+        return self.many_cuts_of(self.brain)
+
+    def many_cuts_of(self, region: Bool) -> Mosaic:
+        """Cuts as in `many_cuts`, through another region (X, Y, Z) than the brain."""
+        axial = even_cuts(region, 2, 12)
         half = (len(axial) + 1) // 2 if len(axial) > 6 else len(axial)
-        rows = [
-            axial[:half],
-            axial[half:],
-            even_cuts(self.brain, 1, 6),
-            even_cuts(self.brain, 0, 5),
-        ]
-        return self._lay_out(rows, SHEET)
+        rows = [axial[:half], axial[half:], even_cuts(region, 1, 6), even_cuts(region, 0, 5)]
+        return lay_out(self.upright, box_of(region), rows, SHEET)
 
     @cached_property
     def few_cuts(self) -> Mosaic:
@@ -194,6 +202,10 @@ def legend(sheet: Float32, entries: Mapping[str, Colour]) -> None:
 
 def _mask(maps: Maps) -> Drawn:
     ground = maps.ground()
+    # Cut to the mask alone, the picture would not show what the mask lost.
+    region = maps.brain
+    if "dwiref" in maps and region.any():
+        region = region | beside(maps["dwiref"], region)
 
     def tile_of(tile: Tile) -> Float32:
         picture = ground(tile.camera)
@@ -201,7 +213,7 @@ def _mask(maps: Maps) -> Drawn:
         return picture
 
     return Drawn(
-        paint(maps.many_cuts, tile_of),
+        paint(maps.many_cuts_of(region), tile_of),
         f"Orange: the outline of the mask, on {maps.ground_name}. It should follow the edge of "
         f"the brain: nothing cut off, no skull and no eyes inside.{maps.remark()}",
         f"Cuts through {maps.ground_name} with the outline of the brain mask.",

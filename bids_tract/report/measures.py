@@ -3,6 +3,7 @@
 The checks of a report and the table of a group need the same numbers. They are taken from the
 sidecars and, where no sidecar has them, from the maps and tractograms; the result is a small JSON
 file, so that whoever compares a thousand scans reads a thousand small files and no tractogram.
+Of each tractogram, the pass over it also leaves a map: how many streamlines pass through a voxel.
 
 Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where not known:
 
@@ -13,9 +14,9 @@ Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where
 ``Gradients``, ``GradientCheck``
     As in the sidecar of the brain mask: volumes and directions of each shell; the orientation
     check.
-``Denoising``, ``Motion``
-    As in the sidecar of the corrected series; ``Motion.Framewise`` is the displacement of each
-    volume (mm).
+``Denoising``, ``GibbsUnringing``, ``Motion``
+    As in the sidecar of the corrected series; ``Motion.Framewise`` and ``Motion.Restricted``
+    are the displacement of each volume (mm), the latter without what eddy currents may make.
 ``Mask``
     ``Volume`` (ml), ``Voxels``, ``VoxelVolume`` (mm³), ``Extent`` (mm to the right, front and
     top), ``LeftOut``: bright tissue beside the mask, as a share of it (see `report.brain`).
@@ -34,7 +35,7 @@ Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where
     ``Percentile95``, ``Longest`` in mm, ``Histogram``), ``Visited`` (``Share`` of the volume
     ``Of`` what).
 ``WallTime``, ``PeakMemoryGB``
-    Seconds of all stages that said so; the largest of the tractograms.
+    Seconds of all stages together; the most memory that one of them held.
 ``Notes``, ``SoftwareVersions``, ``Errors``
     What the sidecars say; what could not be measured, in sentences.
 
@@ -52,21 +53,28 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from bids_tract.core.types import Bool
-from bids_tract.errors import BidsTractError, DataError
+from bids_tract.errors import BidsTractError, DataError, MissingInputError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map
 from bids_tract.files.sidecars import file_digest, read_json, write_json
+from bids_tract.files.tables import read_table
 from bids_tract.names import KINDS, output_path, parse_name, run_label, sidecar_path
 from bids_tract.report.brain import extent_mm, left_out
-from bids_tract.report.streamlines import measure_tractogram
+from bids_tract.report.streamlines import (
+    has_density,
+    measure_tractogram,
+    remove_density,
+    write_density,
+)
 
 LOGGER = logging.getLogger(__name__)
 
 Measures = dict[str, Any]
 
-_VERSION = 1
+_VERSION = 2
 _TRACTOGRAM_TYPES = KINDS["tractogram"].extensions
 _FA_BINS = 25
+_DISPLACEMENTS = {"Framewise": "framewise_displacement", "Restricted": "restricted_displacement"}
 # A voxel counts as white matter where more than half of it is.
 _HALF = 0.5
 
@@ -101,6 +109,9 @@ def tractograms(output_dir: Path, entities: Mapping[str, str]) -> dict[str, Path
 def measure_scan(output_dir: Path, entities: Mapping[str, str]) -> Measures:
     """Measure one scan, or read what was measured where it still holds.
 
+    The density maps of its tractograms are written beside them; where one is missing, the scan is
+    measured again.
+
     Parameters
     ----------
     output_dir : pathlib.Path
@@ -125,9 +136,10 @@ def measure_scan(output_dir: Path, entities: Mapping[str, str]) -> Measures:
     found = [*sidecars.values(), *map(sidecar_path, tracts.values())]
     inputs = {path.name: file_digest(path) for path in sorted(found) if _has_content(path)}
     target = measures_path(output_dir, entities)
-    if (known := _still_valid(target, inputs)) is not None:
+    known = _still_valid(target, inputs)
+    if known is not None and all(map(has_density, tracts.values())):
         return known
-    measures = _Measuring(entities, inputs).measure(maps, tracts, sidecars)
+    measures = _Measuring(output_dir, entities, inputs).measure(maps, tracts, sidecars)
     write_json(target, measures)
     return read_json(target)  # exactly what later readers get
 
@@ -158,10 +170,14 @@ def _still_valid(path: Path, inputs: Mapping[str, str]) -> Measures | None:
 class _Measuring:
     """The measures of one scan while they are gathered: what fails is noted, the rest goes on."""
 
-    def __init__(self, entities: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+    def __init__(
+        self, output_dir: Path, entities: Mapping[str, str], inputs: Mapping[str, str]
+    ) -> None:
+        self.output_dir = output_dir
         self.errors: list[str] = []
         self.notes: dict[str, None] = {}  # an ordered set
         self.seconds: dict[str, float] = {}
+        self.peaks: list[float] = []
         self.versions = ""
         self.found: Measures = {
             "Scan": run_label(entities),
@@ -182,6 +198,7 @@ class _Measuring:
             ("Gradients", lambda: said.get("brain_mask", {}).get("Gradients")),
             ("GradientCheck", lambda: said.get("brain_mask", {}).get("GradientCheck")),
             ("Denoising", lambda: said.get("preproc_dwi", {}).get("Denoising")),
+            ("GibbsUnringing", lambda: said.get("preproc_dwi", {}).get("GibbsUnringing")),
             ("Motion", lambda: _motion(said.get("preproc_dwi", {}), maps.get("confounds"))),
             ("Mask", lambda: _mask(maps)),
             ("Tissue", lambda: _tissue(maps, said)),
@@ -191,11 +208,15 @@ class _Measuring:
             ("Stop", lambda: _stop(maps.get("stop_mask"), said.get("stop_mask", {}))),
         ):
             self._add(self.found, name, take)
-        self._add(self.found, "Tractograms", lambda: self._tractograms(maps, tracts))
-        peaks = [one.get("PeakMemoryGB") for one in self.found.get("Tractograms", {}).values()]
+        place = {
+            key: value
+            for key, value in said.get("brain_mask", {}).items()
+            if key == "SpatialReference"
+        }
+        self._add(self.found, "Tractograms", lambda: self._tractograms(maps, tracts, place))
         self.found |= {
             "WallTime": round(sum(self.seconds.values()), 2) if self.seconds else None,
-            "PeakMemoryGB": max((peak for peak in peaks if peak), default=None),
+            "PeakMemoryGB": max(self.peaks, default=None),
             "Notes": [*self.notes],
             "SoftwareVersions": self.versions,
             "Errors": self.errors,
@@ -226,27 +247,36 @@ class _Measuring:
         notes = said.get("Notes")
         self.notes |= dict.fromkeys(map(str, notes if isinstance(notes, list) else []))
         seconds = said.get("WallTime")
-        if isinstance(seconds, int | float):  # the maps of one stage share their digest
-            self.seconds[str(said.get("Digest", path.name))] = float(seconds)
+        if is_number(seconds):  # the maps of one stage share their digest
+            self.seconds[str(said.get("Digest", path.name))] = seconds
+        if is_number(peak := said.get("PeakMemoryGB")):
+            self.peaks.append(peak)
         versions = said.get("SoftwareVersions", "")
         if isinstance(versions, Mapping):
             versions = ", ".join(f"{name} {number}" for name, number in versions.items())
         self.versions = str(versions) or self.versions
         return said
 
-    def _tractograms(self, maps: Mapping[str, Path], tracts: Mapping[str, Path]) -> Measures:
+    def _tractograms(
+        self, maps: Mapping[str, Path], tracts: Mapping[str, Path], place: Mapping[str, Any]
+    ) -> Measures:
+        """Measures of the tractograms; writes their density maps, with `place` said of them."""
         result: Measures = {}
         if not tracts:
             return result
-        grid = read_grid(maps["brain_mask"]) if "brain_mask" in maps else None
-        target: tuple[Bool, str] | None = None
-        if grid is not None:
-            target = next(_targets(maps, grid), None)
+        grid = _grid(maps)
+        target = next(_targets(maps, grid), None)
         for key, path in tracts.items():
             result[key] = _counts(self._sidecar(sidecar_path(path)))
             try:
-                result[key] |= measure_tractogram(path, grid, target)
-            except (BidsTractError, MemoryError) as error:
+                remove_density(path)
+                found, counts = measure_tractogram(path, grid, target)
+                result[key] |= found
+                write_density(
+                    self.output_dir, path, counts, grid,
+                    streamlines=found["Streamlines"], more=place,
+                )  # fmt: skip
+            except (BidsTractError, MemoryError, OSError) as error:
                 self.errors.append(f"{path.name} could not be measured: {error}")
         return result
 
@@ -267,14 +297,21 @@ def _counts(sidecar: Mapping[str, Any]) -> Measures:
 def _motion(sidecar: Mapping[str, Any], confounds: Path | None) -> Measures:
     motion = dict(sidecar.get("MotionCorrection", {}))
     if confounds is not None:
-        header, *rows = (
-            line.split("\t") for line in confounds.read_text("utf-8").splitlines() if line
-        )
-        if "framewise_displacement" in header:
-            column = header.index("framewise_displacement")
-            words = [row[column] for row in rows]
-            motion["Framewise"] = [None if word == "n/a" else float(word) for word in words]
+        rows = [*read_table(confounds)]
+        for key, column in _DISPLACEMENTS.items():
+            words = [row.get(column) for row in rows]
+            moved = [None if word in (None, "", "n/a") else float(word) for word in words]
+            if any(one is not None for one in moved):
+                motion[key] = moved
     return motion
+
+
+def _grid(maps: Mapping[str, Path]) -> Grid:
+    """Where all images of a scan lie."""
+    images = [path for path in maps.values() if path.name.endswith(".nii.gz")]
+    if not images:
+        raise MissingInputError("there is no map of the scan, on whose grid streamlines count")
+    return read_grid(maps.get("brain_mask", images[0]))
 
 
 def _mask(maps: Mapping[str, Path]) -> Measures:

@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from bids_tract import __version__
 from bids_tract.files.atomic import replacing
 from bids_tract.names import run_label
 from bids_tract.report.checks import checks
-from bids_tract.report.document import Section, asset, items, page, problem, prose
+from bids_tract.report.document import Section, items, page, problem, prose
 from bids_tract.report.measures import measure_scan
 from bids_tract.report.records import RunRecord, read_run
+from bids_tract.report.scan_methods import scan_methods
 from bids_tract.report.scan_sections import Parts, Scan, draw, scan_section
 from bids_tract.report.verdicts import plural
 
@@ -105,14 +107,17 @@ def write_report(
     ]
     told = command if isinstance(command, str) else shlex.join(command)
     sections += [
-        Section("methods", "Methods", _methods(run)),
+        Section("methods", "Methods", _methods(run, shown, parts)),
         Section("software", "Software and command", _software(run, shown, told)),
         Section("messages", "Warnings and errors", _messages(run, shown, parts.errors)),
     ]
-    text = page(label, _lead(shown, why, parts.errors), sections, parts.data, asset("page.js"))
+    scripts, styles = ["page.js"], []
+    if any(scan.matrices for scan in shown):
+        scripts, styles = ["page.js", "matrix.js"], ["matrix.css"]
+    pieces = page(label, _lead(shown, why, parts.errors), sections, parts.data, scripts, styles)
     path = output_dir / f"{label}.html"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(pieces)
     return ReportResult(path, parts.errors)
 
 
@@ -141,14 +146,20 @@ def _lead(scans: Sequence[Scan], failures: Mapping[str, str], errors: Sequence[s
     return lead + "".join(map(problem, said))
 
 
-def _methods(run: RunRecord) -> str:
-    if not run.citation:
-        return "<p>The text to cite was not found among the files of the run.</p>"
-    # The text has headings of its own; the first repeats the title.
-    html = prose(run.citation.removeprefix("# Methods"))
+def _methods(run: RunRecord, scans: Sequence[Scan], parts: Parts) -> str:
+    html = "<p>The text to cite was not found among the files of the run.</p>"
+    if run.citation:
+        # The text has headings of its own; the first repeats the title.
+        html = prose(run.citation.removeprefix("# Methods"))
+    html += "".join(parts.guarded(scan, "what was done", partial(_done, scan)) for scan in scans)
     if run.bibtex:
         html += f"<details><summary>BibTeX</summary><pre>{escape(run.bibtex)}</pre></details>"
     return html
+
+
+def _done(scan: Scan) -> str:
+    told = scan_methods(scan.measures)
+    return f"<h4>What this was for {escape(scan.label)}</h4><p>{escape(told)}</p>" if told else ""
 
 
 def _software(run: RunRecord, scans: Sequence[Scan], command: str) -> str:
@@ -168,6 +179,7 @@ def _messages(run: RunRecord, scans: Sequence[Scan], errors: Sequence[str]) -> s
     for scan in scans:
         if notes := scan.measures.get("Notes"):
             html += f"<h4>{escape(scan.label)}</h4>{items(notes)}"
-    if run.messages:
-        html += f"<h4>From the log of the run</h4>{items(run.messages)}"
+    noted = tuple(note for scan in scans for note in scan.measures.get("Notes", ()))
+    if left := [message for message in run.messages if not message.endswith(noted)]:
+        html += f"<h4>From the log of the run</h4>{items(left)}"
     return html or "<p>None.</p>"

@@ -100,9 +100,10 @@ def orientation(measures: Measures) -> Judged:
 
 
 def motion(measures: Measures) -> Judged:
-    """How much the head moved."""
+    """How much the head moved, by what eddy currents do not look like where that is known."""
     moved = measures.get("Motion", {})
-    mean = moved.get("MeanFramewiseDisplacement")
+    whole, across = moved.get("MeanFramewiseDisplacement"), moved.get("MeanRestrictedDisplacement")
+    mean, kind = (across, "Restricted") if is_number(across) else (whole, "Framewise")
     if not is_number(mean):
         return (
             "unknown",
@@ -110,8 +111,8 @@ def motion(measures: Measures) -> Judged:
             "Motion was not measured here (corrected before, or correction turned off).",
         )
     number = f"{mean:.2f} mm a volume"
-    if is_number(moved.get("MaxFramewiseDisplacement")):
-        number += f", at most {moved['MaxFramewiseDisplacement']:.2f} mm"
+    if is_number(most := moved.get(f"Max{kind}Displacement")):
+        number += f", at most {most:.2f} mm"
     if mean > _MOTION_BAD_MM:
         verdict: Verdict = "bad"
         said = "The head moved by about a voxel between volumes: correction cannot mend all."
@@ -120,6 +121,11 @@ def motion(measures: Measures) -> Judged:
         said = "The head moved noticeably; look for stripes and rims in the FA."
     else:
         verdict, said = "good", "The head lay still."
+    if is_number(across) and is_number(whole):
+        said += (
+            " Not counted are shifts along the phase-encoding axis, where eddy currents shift as "
+            f"well: {whole:.2f} mm a volume with them."
+        )
     return verdict, number, said
 
 

@@ -9,6 +9,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from PIL import Image
 from bids_tract.names import run_label
 from bids_tract.report.document import WORDS, Section, picture, problem, verdict
 from bids_tract.report.figures import Figure, figure_path, make_figures, save_figures
+from bids_tract.report.matrices import matrix_files
+from bids_tract.report.matrix_sections import HOW_TO_READ, matrix_picture_path, show_matrix
 from bids_tract.report.measures import Measures, scan_files, tractograms
 from bids_tract.report.svg import histogram, trace
 from bids_tract.report.tract_checks import tractogram_name
@@ -27,6 +30,8 @@ from bids_tract.report.viewer import make_view, packed_niivue
 LOGGER = logging.getLogger(__name__)
 
 _QUALITY = 80  # of WebP, where pictures are made smaller: a little less than that of whole ones
+# A matrix may take this share of what pictures have left: a thousand regions take 700 kB.
+_MATRIX_SHARE = 0.25
 _TRIALS = 4  # to bring a picture to a size in bytes: two are enough for slices of brains
 
 
@@ -46,6 +51,8 @@ class Scan:
         What they mean.
     figures : list of Figure
         Its pictures; `broken` is what to show where they could not be made.
+    matrices : str
+        Its connectivity matrices, HTML; empty where it has none.
 
     """
 
@@ -55,6 +62,7 @@ class Scan:
     checks: list[Check] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     broken: str = ""
+    matrices: str = ""
 
     @property
     def label(self) -> str:
@@ -126,6 +134,7 @@ def scan_section(scan: Scan, parts: Parts, title: str) -> Section:
             scan, "the table of the gradient check", lambda: _axes_table(scan.measures)
         )),
         *_figures(scan, parts),
+        Section("connectivity", "Connectivity", scan.matrices),
         Section("3d", "Interactive view", parts.guarded(
             scan, "the interactive view", lambda: _view(scan, parts)
         )),
@@ -204,6 +213,7 @@ def draw(scan: Scan, parts: Parts) -> None:
         save_figures(scan.figures, parts.output_dir, scan.entities)
         return ""
 
+    scan.matrices = _matrices(scan, parts)
     scan.broken = parts.guarded(scan, "the pictures", make)
     scan.broken += parts.guarded(scan, "the files of the pictures", save)
 
@@ -253,6 +263,33 @@ def smaller(image: bytes, share: float) -> tuple[bytes, int, int]:
         )
         packed = stream.getvalue()
     return packed, *size
+
+
+# --- Matrices ----------------------------------------------------------------------------------
+
+
+def _matrices(scan: Scan, parts: Parts) -> str:
+    """The connectivity matrices of a scan, before its pictures: these can be made smaller."""
+    found = matrix_files(parts.output_dir, scan.entities)
+    shown = [
+        parts.guarded(scan, f"the matrix {path.name}", partial(_matrix, scan, parts, key, path))
+        for key, path in found.items()
+    ]
+    return "".join([HOW_TO_READ, *shown]) if shown else ""
+
+
+def _matrix(scan: Scan, parts: Parts, key: str, path: Path) -> str:
+    name = f"matrix-{scan.label}-{key}"
+    shown = show_matrix(parts.output_dir, scan.entities, key, path, name)
+    size = len(shown.drawing) + len(shown.data)
+    if size > _MATRIX_SHARE * parts.room:
+        file = quote(matrix_picture_path(scan.entities, key).as_posix())
+        link = f'<p><a href="{escape(file)}">The drawing</a> would make this page too large.</p>'
+        return f"{shown.said}{link}{shown.table}"
+    parts.room -= size
+    parts.room_left -= size
+    parts.data[name] = shown.data
+    return f"{shown.said}{shown.drawing}{shown.table}"
 
 
 # --- The interactive view ----------------------------------------------------------------------
@@ -311,9 +348,11 @@ def _charts(measures: Measures) -> str:
             marks=[(tensor["MedianFA"], "median")],
         )  # fmt: skip
         charts.append(("Fractional anisotropy", drawn))
-    moved = measures.get("Motion", {}).get("Framewise")
-    if moved:
-        drawn = trace(moved, label="framewise displacement", unit="mm", axis="volume")
+    motion = measures.get("Motion", {})
+    across = motion.get("Restricted")
+    if moved := across or motion.get("Framewise"):
+        label = "restricted displacement" if across else "framewise displacement"
+        drawn = trace(moved, label=label, unit="mm", axis="volume")
         charts.append(("Head motion", drawn))
     if not charts:
         return ""

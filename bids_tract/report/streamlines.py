@@ -1,63 +1,47 @@
-"""What a report needs of a tractogram: measures by streaming, and a sample to look at."""
+"""What is measured of a tractogram, in one pass over it: lengths and density."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bids_tract.core.types import Bool, Float32, Streamlines
+from bids_tract.core.types import Bool, Float32
 from bids_tract.errors import DataError
+from bids_tract.files.atomic import remove
 from bids_tract.files.grids import Grid
-from bids_tract.files.tractograms import read_streamlines
-from bids_tract.files.tractograms.trx import open_trx
+from bids_tract.files.images import write_map
+from bids_tract.files.sidecars import bids_uri, write_json
+from bids_tract.files.tractograms.stream import open_tractogram
+from bids_tract.names import KINDS, density_path, sidecar_path
 
 # Streamlines of a histogram's bar differ by less than this (mm).
 _BAR_MM = 5.0
-# TRK and TCK are read whole: beyond this size (bytes) that is no task for a report.
-_WHOLE_FILE_LIMIT = 1 << 30
-
-
-def blocks(path: Path) -> Iterator[Streamlines]:
-    """The streamlines of a file, some at a time where it is TRX.
-
-    Raises
-    ------
-    DataError, MissingInputError
-        As `read_streamlines`; or a TRK or TCK file is too large to be read whole.
-
-    """
-    if path.suffix == ".trx":
-        yield from open_trx(path).blocks()
-        return
-    if path.stat().st_size > _WHOLE_FILE_LIMIT:
-        raise DataError(
-            f"{path} is larger than 1 GB and would have to be read whole; have TRX among the "
-            "formats (--format trx), which is read piece by piece"
-        )
-    yield read_streamlines(path)
 
 
 def measure_tractogram(
-    path: Path, grid: Grid | None, target: tuple[Bool, str] | None
-) -> dict[str, Any]:
-    """Lengths of the streamlines, and how much of a volume they visit.
+    path: Path, grid: Grid, target: tuple[Bool, str] | None
+) -> tuple[dict[str, Any], NDArray[np.int32]]:
+    """Lengths of the streamlines, and through which voxels they pass.
 
     Parameters
     ----------
     path : pathlib.Path
-        A TRX, TRK or TCK file.
-    grid : Grid, optional
-        Where `target` lies.
+        A TRX, TRK or TCK file; it is read block by block.
+    grid : Grid
+        Where streamlines are counted.
     target : ((X, Y, Z) bool array, str), optional
         The voxels that should be visited, and what they are.
 
     Returns
     -------
-    dict
+    found : dict
         ``Streamlines``, ``Length`` and ``Visited``; see `report.measures`.
+    counts : (X, Y, Z) int32 array
+        Streamlines that pass through each voxel.
 
     Raises
     ------
@@ -65,28 +49,22 @@ def measure_tractogram(
         The file cannot be read.
 
     """
+    # The group level reads measures and compiles nothing: numba would double its memory.
+    from bids_tract.core.density import Density
+
     lengths: list[Float32] = []
-    visited = None if grid is None else np.zeros(grid.shape, bool)
-    for block in blocks(path):
+    density = Density(grid.shape, grid.affine)
+    for block in open_tractogram(path).blocks():
         lengths.append(block.lengths_mm)
-        if visited is not None and grid is not None:
-            _visit(visited, block.points, grid)
+        density.add(block)
     all_lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.float32)
     found: dict[str, Any] = {"Streamlines": len(all_lengths)}
     if len(all_lengths):
         found["Length"] = _distribution(all_lengths)
-    if visited is not None and target is not None:
+    if target is not None:
         mask, words = target
-        found["Visited"] = {"Share": float(visited[mask].mean()), "Of": words}
-    return found
-
-
-def _visit(visited: Bool, points: Float32, grid: Grid) -> None:
-    """Mark the voxels that hold a point. Steps are shorter than voxels: few are jumped over."""
-    to_voxel = np.linalg.inv(grid.affine)
-    voxels = np.rint(points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(np.intp)
-    inside = ((voxels >= 0) & (voxels < grid.shape)).all(axis=1)
-    visited[tuple(voxels[inside].T)] = True
+        found["Visited"] = {"Share": float((density.counts[mask] > 0).mean()), "Of": words}
+    return found, density.counts
 
 
 def _distribution(lengths: Float32) -> dict[str, Any]:
@@ -103,38 +81,72 @@ def _distribution(lengths: Float32) -> dict[str, Any]:
     }
 
 
-def sample(path: Path, wanted: int) -> tuple[list[Float32], int]:
-    """Streamlines at even distances through a tractogram, and how many it holds.
+def write_density(
+    root: Path,
+    tractogram: Path,
+    counts: NDArray[np.int32],
+    grid: Grid,
+    *,
+    streamlines: int,
+    more: Mapping[str, Any],
+) -> None:
+    """Write the density map of a tractogram beside it, then its sidecar.
 
     Parameters
     ----------
-    path : pathlib.Path
-        A TRX, TRK or TCK file.
-    wanted : int
-        At most so many.
-
-    Returns
-    -------
-    lines : list of (n, 3) float32 arrays
-        RAS+ mm.
-    total : int
-        The streamlines of the whole file.
+    root : pathlib.Path
+        The dataset that holds the tractogram.
+    tractogram : pathlib.Path
+        What was counted.
+    counts : (X, Y, Z) int32 array
+        As `measure_tractogram` gives them.
+    grid : Grid
+        Where they lie.
+    streamlines : int
+        How many the tractogram holds.
+    more : mapping
+        Further keys of the sidecar.
 
     Raises
     ------
-    DataError, MissingInputError
-        The file cannot be read.
+    DataError
+        There are streamlines, and none passes through the image.
+    OutputError
+        The files cannot be written.
 
     """
-    if path.suffix == ".trx":
-        tractogram = open_trx(path)
-        total = len(tractogram)
-        return [tractogram.part(i, i + 1).points for i in evenly(total, wanted)], total
-    (whole,) = blocks(path)
-    return [whole[i] for i in evenly(len(whole), wanted)], len(whole)
+    if streamlines and not counts.any():
+        raise DataError(
+            "no streamline passes through the image; expected streamlines in RAS+ mm of the "
+            "scan's space: track again, or put the tractogram that belongs here in its place"
+        )
+    path = density_path(tractogram)
+    write_map(path, counts, grid, dtype=np.int32)
+    sidecar = {
+        "Description": KINDS["density"].description,
+        "Sources": [bids_uri(tractogram, root)],
+        "Streamlines": streamlines,
+        "Units": "1",
+        "SkullStripped": True,
+    }
+    write_json(sidecar_path(path), {**sidecar, **more})
 
 
-def evenly(total: int, wanted: int) -> list[int]:
-    """At most `wanted` numbers below `total`, at even distances."""
-    count = min(total, wanted)
-    return [int((i + 0.5) * total / count) for i in range(count)]
+def remove_density(tractogram: Path) -> None:
+    """Remove the density map of a tractogram: none of a former one may stay beside it.
+
+    Raises
+    ------
+    OutputError
+        The folder may not be written.
+
+    """
+    path = density_path(tractogram)
+    remove(sidecar_path(path))
+    remove(path)
+
+
+def has_density(tractogram: Path) -> bool:
+    """Whether the density map of a tractogram is there and complete."""
+    path = density_path(tractogram)
+    return path.is_file() and sidecar_path(path).is_file()

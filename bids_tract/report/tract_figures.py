@@ -11,15 +11,16 @@ import numpy as np
 
 from bids_tract.core.drawing.camera import VIEWS, look_from
 from bids_tract.core.drawing.colours import blend, scale
-from bids_tract.core.drawing.density import Density
 from bids_tract.core.drawing.mosaic import Tile
 from bids_tract.core.drawing.slices import see
 from bids_tract.core.drawing.text import text_width, write
 from bids_tract.core.drawing.views import cameras_for, draw_views
 from bids_tract.core.drawing.zbuffer import draw_streamlines
 from bids_tract.core.types import Float32, Streamlines
-from bids_tract.errors import DataError
+from bids_tract.errors import DataError, MissingInputError
+from bids_tract.files.sidecars import read_json
 from bids_tract.files.tractograms.stream import TractogramStream, open_tractogram
+from bids_tract.names import density_path, sidecar_path
 from bids_tract.report.map_figures import Drawn, Maps, paint
 
 # What fills a picture; more only hides what is inside.
@@ -66,6 +67,26 @@ class Tracts:
         """The streamlines that are drawn."""
         return self.stream.evenly(MOST_DRAWN)
 
+    @cached_property
+    def density(self) -> Float32:
+        """(X, Y, Z) float32 array: how many streamlines pass through each voxel, upright.
+
+        Raises
+        ------
+        MissingInputError
+            The density was not measured.
+
+        """
+        path = density_path(self.path)
+        if not path.is_file():
+            raise MissingInputError(f"there is no {path.name}, in which streamlines are counted")
+        return self.maps.read(path)
+
+    @property
+    def counted(self) -> int:
+        """The streamlines that `density` counts."""
+        return int(read_json(sidecar_path(density_path(self.path))).get("Streamlines", 0))
+
     def how_many(self) -> str:
         """``20,000 of 100,000 streamlines, evenly chosen``."""
         if len(self.shown) < self.stream.count:
@@ -74,21 +95,15 @@ class Tracts:
 
 
 def _density(tracts: Tracts) -> Drawn:
-    maps = tracts.maps
-    upright = maps.upright
-    density = Density(upright.shape, upright.affine)
-    for block in tracts.stream.blocks():
-        density.add(block)
-    counts = density.counts
+    maps, counts = tracts.maps, tracts.density
     filled = counts[counts > 0]
     if not len(filled):
-        raise DataError(f"no streamline of {tracts.path.name} passes through the image")
+        raise DataError(f"{tracts.path.name} holds no streamline")
     top = max(2.0, float(np.percentile(filled, 99.5)))
     ground = maps.ground(0.35)
-    values = counts.astype(np.float32)
 
     def tile_of(tile: Tile) -> Float32:
-        seen = see(values, upright.affine, tile.camera)
+        seen = see(counts, maps.upright.affine, tile.camera)
         picture = ground(tile.camera)
         colours = scale(np.log(np.maximum(seen, 1)) / np.log(top))
         blend(picture, colours, np.clip(2 * seen - 0.5, 0, 1))
@@ -98,7 +113,7 @@ def _density(tracts: Tracts) -> Drawn:
     _bar(sheet, top)
     return Drawn(
         sheet,
-        f"How many of all {tracts.stream.count:,} streamlines pass through a voxel, on a "
+        f"How many of all {tracts.counted:,} streamlines pass through a voxel, on a "
         "logarithmic scale. Both sides should look alike, and no tract should end at a straight "
         f"border.{maps.remark()}",
         "Cuts through the brain coloured by the number of streamlines.",

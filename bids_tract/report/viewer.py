@@ -21,7 +21,7 @@ from bids_tract.core.types import Float32
 from bids_tract.errors import DataError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map, write_map
-from bids_tract.report.streamlines import evenly, sample
+from bids_tract.files.tractograms.stream import even_numbers, open_tractogram
 
 # At most so many voxels along an axis: a megabyte unpacked, a few hundred kB in the page.
 _VOXELS = 100
@@ -83,20 +83,21 @@ def make_view(maps: Mapping[str, Path], tractogram: Path, room: int) -> View:
     grid = read_grid(maps[kind])
     room = room * 3 // 4  # base64 takes four bytes for three
     volume = _volume(read_map(maps[kind], grid), grid, room // 2)
-    lines, total = sample(tractogram, _STREAMLINES)
-    if not lines:
+    stream = open_tractogram(tractogram)
+    if not stream.count:
         raise DataError(f"{tractogram} holds no streamline")
+    lines = stream.evenly(_STREAMLINES)
     simple: list[Float32] = compress_streamlines(
-        [*lines], _TOLERANCE_MM, max_segment_length=math.inf
+        [lines[i] for i in range(len(lines))], _TOLERANCE_MM, max_segment_length=math.inf
     )
     packed = pack_trx(simple, grid)
     left = room - len(volume)
     if len(packed) > left:
         # A twentieth less: the lengths of streamlines differ.
         wanted = int(0.95 * len(simple) * left / len(packed))
-        simple = [simple[i] for i in evenly(len(simple), max(1, wanted))]
+        simple = [simple[i] for i in even_numbers(len(simple), max(1, wanted))]
         packed = pack_trx(simple, grid)
-    return View(volume, packed, image, len(simple), total)
+    return View(volume, packed, image, len(simple), stream.count)
 
 
 def _volume(values: Float32, grid: Grid, room: int) -> bytes:

@@ -107,8 +107,14 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run_demo(arguments.folder)
 
 
-def _compile(arguments: argparse.Namespace) -> int:
+def _set_up() -> None:
+    """Do what the main command does first: find where to write, before numba is imported."""
     log.configure(logging.INFO, None, debug=False)
+    for note in machine.prepare_environment(machine.work_folder(None)):
+        sys.stderr.write(f"{note}\n")
+
+
+def _compile(arguments: argparse.Namespace) -> int:
     asked = None if arguments.cache is None else str(arguments.cache.absolute())
     if asked is not None:
         os.environ["NUMBA_CACHE_DIR"] = asked
@@ -117,8 +123,7 @@ def _compile(arguments: argparse.Namespace) -> int:
         if cpu is None:
             raise UsageError("--portable: this CPU is older than those that images are made for.")
         machine.target(cpu)
-    for note in machine.prepare_environment(machine.work_folder(None)):
-        sys.stderr.write(f"{note}\n")
+    _set_up()
     if asked not in (None, os.environ["NUMBA_CACHE_DIR"]):
         raise OutputError(f"{arguments.cache} cannot be written; choose another folder.")
     from bids_tract.tools.compiled import ensure_compiled  # imports numba: late
@@ -135,7 +140,11 @@ def _boutiques(_: argparse.Namespace) -> int:
 
 
 def _picture(arguments: argparse.Namespace) -> int:
-    from bids_tract.tools.picture import make_picture  # imports the science: late
+    _set_up()
+    from bids_tract.tools.compiled import ensure_compiled  # imports numba: late
+
+    ensure_compiled()
+    from bids_tract.tools.picture import make_picture
 
     sentence = make_picture(
         arguments.tractogram, arguments.output, on=arguments.on, views=arguments.view,

@@ -28,7 +28,8 @@ _MADE = "<!-- Made from the code by `python -m bids_tract.tools.documents docs`.
 # --- Outputs -----------------------------------------------------------------------------------
 
 _SCAN = {"sub": "01", "ses": "1", "dir": "AP"}
-_RUN = {"track": "prob", "desc": "csd"}  # of the tractogram that stands for all
+# Of the tractogram and the matrix that stand for all.
+_RUN = {"track": "prob", "desc": "csd", "atlas": "DK", "meas": "count"}
 
 _OUTPUTS = """\
 # What a run leaves behind
@@ -42,6 +43,9 @@ _OUTPUTS = """\
                                   for each stage that failed
       sub-*/[ses-*/]dwi/          maps, masks and tractograms, each with a JSON file beside it
       sub-*/[ses-*/]anat/         how a T1w image was brought to the diffusion series
+      sub-*[_ses-*].html          the report of a participant or session
+      sub-*/figures/              its pictures
+      group.html group_*.tsv group_*.json group_*.nii.gz    the group level
 
 Every name starts with all entities of the scan except `desc`, so that two scans never write to
 one name. Nothing half-written carries a final name: files are written beside their place and
@@ -70,10 +74,27 @@ For a scan `{scan}` in `sub-01/ses-1/dwi/`:
   for `--model csd`.
 - There is a tractogram for each method asked for (`track-{methods}`)
   and each model (`desc-{models}`), in each `--format`.
+- The reports take what they and the group level need (`*_measures.json`) and the density map of
+  each tractogram; with `--skip-reports` there is neither, until `--reports-only` makes them.
+- Connectivity matrices are shown in reports and summed up by the group level where they lie beside
+  the maps, whichever program put them there: a line with the names of the regions, then a line
+  of numbers for each (`n/a` where there is none), separated by tabs.
 
 Directions and spherical harmonics are in image axes, the latter in DIPY's legacy `descoteaux07`
 basis; colours and tractograms are in RAS+ (points in mm). The maps of the models are zero outside
 the brain mask.
+
+## The group level
+
+`group_tractography.tsv` has a row for each scan, with every number that its report judges, the
+covariates of `participants.tsv`, and what is bad or outlying; `group_tractography.json` says what
+the columns mean. Where all scans lie in the space of one template (`space-MNI*`), there are the
+mean FA (`group_space-*_model-tensor_param-fa_dwimap.nii.gz`) and, for each tractogram, the mean
+over scans of the share of streamlines that pass through a voxel (`param-density_stat-mean`) and
+the share of scans with a streamline there (`param-density_stat-share`); `LeftOut` names the scans
+that are not in them. Where scans have connectivity matrices, there are their mean, standard
+deviation and, where pairs are missing in some, number of scans
+(`group_*_stat-mean_*_relmat.dense.tsv`).
 
 ## The JSON files
 
@@ -81,6 +102,7 @@ Each says what its file is (`Description`), what it was made from (`Sources`, as
 which versions (`SoftwareVersions`), what the user should know (`Notes`), and a `Digest` of all
 that the file depends on: contents of the inputs, settings, program version. When a later run
 comes to the same digest, the file is reused; otherwise it is made again, and the log says so.
+`WallTime` (s) and `PeakMemoryGB` are those of a stage, and stand with the last of its files.
 
 Maps have the keys of BEP016 (`Model`, `OrientationEncoding`, `ResponseFunction`,
 `SkullStripped`), tractograms those of BEP046 (`StreamlineSeeding`, `StreamlinePropagation`,
@@ -120,7 +142,8 @@ def outputs_page() -> str:
 
 
 def _output_row(kind: Kind) -> tuple[str, str]:
-    given = {key: _RUN[key] for key in kind.given}
+    run = _RUN | {"model": _RUN["desc"], "desc": _RUN["track"]} if kind.key == "density" else _RUN
+    given = {key: run[key] for key in kind.given}
     usual, *others = kind.extensions
     path = output_path(kind.key, _SCAN, usual, **given)
     name = path.name if kind.folder == "dwi" else f"../{kind.folder}/{path.name}"

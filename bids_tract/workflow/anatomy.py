@@ -19,11 +19,13 @@ from bids_tract.derivatives import common_sidecar
 from bids_tract.errors import DataError
 from bids_tract.files.atomic import remove
 from bids_tract.files.grids import Grid
-from bids_tract.files.images import read_grid, read_map, resample_array
+from bids_tract.files.images import read_grid, read_map
+from bids_tract.files.resample import resample_array
 from bids_tract.files.sidecars import write_json
 from bids_tract.files.transforms import write_itk_affine
 from bids_tract.names import KINDS, sidecar_path
-from bids_tract.plan import Job, needs_registration
+from bids_tract.plan import Job
+from bids_tract.resolved import needs_registration
 from bids_tract.workflow.interface import StageInterface, save_map, uri, warnings_of_files
 from bids_tract.workflow.series import load_series, naming
 

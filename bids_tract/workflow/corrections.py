@@ -11,8 +11,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from bids_tract.core.gradients import direction_cosines
 from bids_tract.core.masks import mean_of, sanitise
 from bids_tract.core.preprocess.denoise import denoise_mppca, denoise_patch2self
+from bids_tract.core.preprocess.displacement import phase_axis_of, restricted_displacement
 from bids_tract.core.preprocess.motion import Motion, correct_motion
 from bids_tract.core.preprocess.unring import unring
 from bids_tract.core.types import Bool, Float64
@@ -79,8 +81,19 @@ def _denoise(job: Job, series: Series, mask: Bool, brain: Bool, n_threads: int) 
 
 def correct_motion_of(
     job: Job, series: Series, mask: Bool, n_threads: int
-) -> tuple[Series, Motion, dict[str, Any]]:
-    """Register the volumes, in place; the series with its directions turned, and what to say."""
+) -> tuple[Series, dict[str, Float64], dict[str, Any]]:
+    """Register the volumes, in place.
+
+    Returns
+    -------
+    series : Series
+        Its directions turned with the head.
+    confounds : dict of str to (N,) float64 array
+        The columns of the confounds table, as `CONFOUNDS` describes them.
+    said : dict
+        For the sidecar.
+
+    """
     kind = job.corrections.motion
     with Progress(f"{job.label}: motion", len(series.gradients), "volumes") as progress:
         gradients, motion = correct_motion(
@@ -90,7 +103,13 @@ def correct_motion_of(
         seconds = progress.seconds
     shifts = np.linalg.norm(motion.parameters[:, :3], axis=1)
     turns = np.rad2deg(Rotation.from_matrix(motion.rotations).magnitude())
-    displacement = motion.framewise_displacement[1:]
+    columns = _confounds(job, series, motion)
+    displacement = {
+        f"{which}{name}": round(float(measure(columns[column][1:])), 3)
+        for column, name in _DISPLACEMENTS.items()
+        if column in columns
+        for which, measure in (("Mean", np.mean), ("Max", np.max))
+    }
     LOGGER.info(
         "%s: prepare: %s estimated in %.0f s; the head moved by %.1f mm and %.1f degrees at most",
         job.label, "motion and eddy currents" if kind == "eddy" else "motion", seconds,
@@ -101,14 +120,13 @@ def correct_motion_of(
     said = {
         "Method": "rigid and affine registration" if kind == "eddy" else "rigid registration",
         "Applied": motion.applied,
-        "MeanFramewiseDisplacement": round(float(displacement.mean()), 3),
-        "MaxFramewiseDisplacement": round(float(displacement.max()), 3),
+        **displacement,
         "MaxTranslation": round(float(shifts.max()), 3),
         "MaxRotation": round(float(turns.max()), 3),
         "Units": "mm, degrees",
         "Notes": list(motion.notes),
     }
-    return replace(series, gradients=gradients), motion, said
+    return replace(series, gradients=gradients), columns, said
 
 
 # What the columns of the confounds table are, as BIDS tables are described.
@@ -132,10 +150,24 @@ CONFOUNDS: Mapping[str, Mapping[str, str]] = {
         "a sphere of 50 mm (doi:10.1016/j.neuroimage.2011.10.018)",
         "Units": "mm",
     },
+    "restricted_displacement": {
+        "Description": "The same without what eddy currents make as well: shifts along the "
+        "phase-encoding axis, and what shears along it add to the rotation",
+        "Units": "mm",
+    },
+}
+# How their summaries are called in the sidecar, after Mean and Max.
+_DISPLACEMENTS = {
+    "framewise_displacement": "FramewiseDisplacement",
+    "restricted_displacement": "RestrictedDisplacement",
 }
 
 
-def confounds(motion: Motion) -> dict[str, Float64]:
-    """The columns of the confounds table."""
+def _confounds(job: Job, series: Series, motion: Motion) -> dict[str, Float64]:
+    """The columns of the confounds table; the last only where the phase-encoding axis is known."""
     columns = [*motion.parameters.T, motion.framewise_displacement]
-    return dict(zip(CONFOUNDS, columns, strict=True))
+    axis = phase_axis_of(job.scan.metadata)
+    if axis is not None:
+        along = direction_cosines(series.grid.affine)[:, axis]
+        columns.append(restricted_displacement(motion.parameters, motion.transforms, along))
+    return dict(zip(CONFOUNDS, columns, strict=False))

@@ -9,7 +9,8 @@ from typing import Any
 from nipype.pipeline import engine
 
 from bids_tract import __version__
-from bids_tract.plan import Job, Plan, needs_registration
+from bids_tract.plan import Job, Plan
+from bids_tract.resolved import needs_registration
 from bids_tract.workflow.anatomy import Anatomy
 from bids_tract.workflow.interface import StageInterface
 from bids_tract.workflow.models import Csa, Csd, Tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from bids_tract.files.images import write_map
 from bids_tract.files.sidecars import bids_uri, write_json
 from bids_tract.names import KINDS, sidecar_path
 from bids_tract.plan import Job
+from bids_tract.workflow.effort import Effort
 
 LOGGER = logging.getLogger(__name__)
 FAILURE_FILE = "failure.json"
@@ -70,7 +70,7 @@ class StageInterface(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         job, scratch = self.inputs.job, Path(self.inputs.scratch)
         scratch.mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
+        effort = Effort()
         try:
             self.stage(job, scratch)
         except Exception as error:
@@ -79,7 +79,10 @@ class StageInterface(SimpleInterface):
         except KeyboardInterrupt:
             self.interrupted = True
             raise
-        LOGGER.debug("%s: %s took %.1f s", job.label, self.stage_name, time.monotonic() - started)
+        LOGGER.debug("%s: %s took %.1f s", job.label, self.stage_name, effort.seconds)
+        stage = job.stages[self.stage_name]
+        if not stage.reuse:  # a reused one said it when it was made
+            effort.record([*stage.outputs.values()])
         self._results["done"] = self.stage_name
         return runtime
 

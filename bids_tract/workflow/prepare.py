@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import numpy as np
 from bids_tract.core.gradients import find_shells, make_gradients, to_image_axes
 from bids_tract.core.masks import mean_of, sanitise
 from bids_tract.core.orientation import Axes, OrientationCheck, check_orientation
-from bids_tract.core.preprocess.motion import Motion
-from bids_tract.core.types import Bool, Gradients
+from bids_tract.core.types import Bool, Float64, Gradients
 from bids_tract.derivatives import common_sidecar
 from bids_tract.errors import DataError
 from bids_tract.files.atomic import remove
@@ -25,8 +23,9 @@ from bids_tract.files.images import read_dwi, read_map, write_map
 from bids_tract.files.sidecars import read_json, write_json
 from bids_tract.files.tables import write_table
 from bids_tract.names import KINDS, sidecar_path
-from bids_tract.plan import Job, runs_of
-from bids_tract.workflow.corrections import CONFOUNDS, confounds, correct_motion_of, correct_run
+from bids_tract.plan import Job
+from bids_tract.resolved import runs_of
+from bids_tract.workflow.corrections import CONFOUNDS, correct_motion_of, correct_run
 from bids_tract.workflow.interface import StageInterface, save_map, uri, warnings_of_files
 from bids_tract.workflow.progress import Progress
 from bids_tract.workflow.series import (
@@ -52,19 +51,18 @@ class Prepare(StageInterface):
         if job.stages["prepare"].reuse:
             _restore(job, scratch, threads)
             return
-        started = time.monotonic()
         with warnings_of_files() as odd_files:
             series, said = _read(job, scratch, threads)
         mask, mask_notes, mask_source = _brain_of(job, series)
         with naming(job.scan.dwi):
             mask_notes += sanitise(series.data, mask)
         series, check = _check_gradients(job, series, mask)
-        motion = None
+        confounds = None
         if job.corrections.motion:
-            series, motion, said["MotionCorrection"] = correct_motion_of(
+            series, confounds, said["MotionCorrection"] = correct_motion_of(
                 job, series, mask, threads
             )
-        if motion is not None:  # the brain lies still now
+            # The brain lies still now.
             mask, mask_notes, mask_source = _brain_of(job, series)
             with naming(job.scan.dwi):
                 mask_notes += sanitise(series.data, mask)
@@ -76,14 +74,13 @@ class Prepare(StageInterface):
         notes = [*job.scan.notes, *odd_files, *notes, *job.corrections.reasons]
         if job.corrections.steps:
             _save_series(job, series, notes, said | check)
-        if motion is not None:
-            _save_confounds(job, motion)
+        if confounds is not None:
+            _save_confounds(job, confounds)
         save_map(
             job, "prepare", "dwiref", mean_of(series.data, series.gradients.is_b0), series.grid,
             sources=job.series,
         )  # fmt: skip
         facts = {**_describe(job, series, mask), **check}
-        facts["WallTime"] = round(time.monotonic() - started, 1)
         save_map(
             job, "prepare", "brain_mask", mask, series.grid, dtype=np.uint8,
             sources=[mask_source], notes=notes, more={"Type": "Brain", **facts},
@@ -259,11 +256,12 @@ def _save_series(job: Job, series: Series, notes: Sequence[str], said: dict[str,
     )
 
 
-def _save_confounds(job: Job, motion: Motion) -> None:
+def _save_confounds(job: Job, columns: Mapping[str, Float64]) -> None:
     path = job.output("prepare", "confounds")
     remove(sidecar_path(path))
-    write_table(path, confounds(motion))
-    write_json(sidecar_path(path), {**CONFOUNDS, **_common(job, "confounds", ())})
+    write_table(path, columns)
+    about = {name: CONFOUNDS[name] for name in columns}
+    write_json(sidecar_path(path), {**about, **_common(job, "confounds", ())})
 
 
 def _common(job: Job, kind: str, notes: Sequence[str]) -> dict[str, Any]:

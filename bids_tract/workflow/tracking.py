@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,8 @@ from bids_tract.files.sidecars import read_json, write_json
 from bids_tract.files.tractograms import write_tractogram
 from bids_tract.files.tractograms.trx import TrxWriter
 from bids_tract.names import KINDS, sidecar_path
-from bids_tract.plan import MODEL_FIELD, Job, tissue_rule, track_params, uses_stop_map
+from bids_tract.plan import MODEL_FIELD, Job
+from bids_tract.resolved import tissue_rule, track_params, uses_stop_map
 from bids_tract.settings import SCALAR_MAPS, Threshold
 from bids_tract.workflow.interface import StageInputs, StageInterface, save_map, uri
 from bids_tract.workflow.progress import Progress
@@ -172,7 +172,7 @@ class Track(StageInterface):
             peaks=read_map(peaks_path, grid, ndim=4) if method == "eudx" else None,
         )  # fmt: skip
         trx = scratch / f"{self.stage_name}.trx"
-        counts, seconds = self._run(job, walker, seeds, trx, grid)
+        counts = self._run(job, walker, seeds, trx, grid)
         self._write(job, trx)
         sidecar = common_sidecar(
             digest=job.stages[self.stage_name].digest,
@@ -188,18 +188,11 @@ class Track(StageInterface):
             stopping=said,
             counts=counts.as_dict(),
         )  # fmt: skip
-        sidecar["WallTime"] = round(seconds, 2)
-        # Of this process since its start: an upper bound where it ran other stages before.
-        sidecar["PeakMemoryGB"] = round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2
-        )
         first = next(iter(job.stages[self.stage_name].outputs.values()))
         write_json(sidecar_path(first), sidecar)
 
-    def _run(
-        self, job: Job, walker: Walker, seeds: Seeds, trx: Path, grid: Grid
-    ) -> tuple[Counts, float]:
-        """Track into a TRX file; what became of the seeds, and the seconds it took."""
+    def _run(self, job: Job, walker: Walker, seeds: Seeds, trx: Path, grid: Grid) -> Counts:
+        """Track into a TRX file; what became of the seeds."""
         counts, n_points = Counts(), 0
         title = f"{job.label}: {self.stage_name}"
         wanted = walker.params.select
@@ -219,7 +212,7 @@ class Track(StageInterface):
             "%s: %s points in %.1f s from %s", title, f"{n_points:,}", seconds, counts.sentence()
         )
         self._warn(title, walker.params, counts)
-        return counts, seconds
+        return counts
 
     @staticmethod
     def _warn(title: str, params: TrackParams, counts: Counts) -> None:

@@ -13,7 +13,7 @@ from bids_tract.core.registration import LEAST_QUALITY, register_rigid
 from bids_tract.core.types import Gradients
 from bids_tract.errors import DataError
 from bids_tract.files.grids import Grid
-from bids_tract.files.images import resample_array
+from bids_tract.files.resample import resample_array
 from bids_tract.tools.phantom import head, simulate, t1w, tissue_fractions
 from tests.phantoms import centred_affine, gradient_table
 from tests.shared_data import SHARED, needs_shared

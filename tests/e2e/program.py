@@ -130,7 +130,7 @@ def run_with(argv: list[str], output: Path) -> Outcome:
     """Run the program with a command line as it is."""
     records: list[logging.LogRecord] = []
     stderr, stdout = io.StringIO(), io.StringIO()
-    with _listening(records), _undone(), redirect_stderr(stderr), redirect_stdout(stdout):
+    with _listening(records), undone(), redirect_stderr(stderr), redirect_stdout(stdout):
         try:
             code = main(argv)
         except SystemExit as end:  # argparse
@@ -178,7 +178,7 @@ def _listening(records: list[logging.LogRecord]) -> Iterator[None]:
 
 
 @contextmanager
-def _undone() -> Iterator[None]:
+def undone() -> Iterator[None]:
     """Undo what the program changes in its process: logging and the environment."""
     environment = dict(os.environ)
     levels = {name: logging.getLogger(name).level for name in _loggers()}

@@ -10,6 +10,8 @@ from PIL import Image
 
 from bids_tract.report.group import write_group
 from tests.e2e.browser import CHROMIUM, Browser
+from tests.e2e.test_report_in_browser import point_at, said_pair
+from tests.report.networks import counts, put_matrix, region_names
 from tests.report.studies import make_study
 
 pytestmark = [
@@ -23,6 +25,9 @@ ROWS = "[...document.querySelectorAll('#rows tbody tr')]"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     bids, out = make_study(tmp_path_factory.mktemp("study"), 60, missing=3)
+    rng = np.random.default_rng(1)
+    for number in range(1, 58):
+        put_matrix(out, {"sub": f"{number:02d}"}, counts(30, rng))
     return write_group(out, bids).paths[2]
 
 
@@ -54,6 +59,12 @@ def click_head(browser, title):
         f".find(one => one.innerText.startsWith('{title}')); head.querySelector('button').click();"
         " return head.getAttribute('aria-sort'); })()"
     )
+
+
+def title(browser):
+    """That of the page, also while another one opens."""
+    history = browser.ask("Page.getNavigationHistory")
+    return history["entries"][history["currentIndex"]]["title"]
 
 
 def find(browser, text):
@@ -144,7 +155,7 @@ def test_dots_name_their_scan_and_open_its_report(browser, page):
     assert browser.run("document.getElementById('tip').innerText") == "sub-07: 3,323, flagged"
     browser.ask("Input.dispatchMouseEvent", type="mousePressed", **mouse)
     browser.ask("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
-    browser.until(lambda: browser.run("document.title") == "a report")
+    browser.until(lambda: title(browser) == "a report")
     assert browser.run("location.pathname.split('/').pop()") == "sub-07.html"
 
 
@@ -225,3 +236,17 @@ def test_without_scripts_the_content_is_there(browser, page):
     assert body.count("<tr>") == 25
     assert "sub-25" in body
     assert "cannot be sorted" in html
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize(("which", "stat"), [(0, np.mean), (1, np.std)])
+def test_matrices_tell_mean_and_spread_of_a_pair(browser, page, width, which, stat):
+    rng = np.random.default_rng(1)
+    found = np.stack([counts(30, rng) for _ in range(57)])
+    value = stat(found[:, 4, 9]) * (np.sqrt(57 / 56) if stat is np.std else 1)
+    names = region_names(30)
+    browser.open(page, width=width, phone=width == PHONE)
+    point_at(browser, which, 30, 4, 9)
+    browser.until(lambda: said_pair(browser).startswith(f"{names[4]} \N{EN DASH} {names[9]}: "), 5)
+    said = float(said_pair(browser).split(": ")[1].replace(",", ""))
+    assert said == pytest.approx(value, rel=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bids_tract.core.orientation import Axes
 from bids_tract.files.transforms import read_itk_affine
 from bids_tract.tools.phantom import head, t1w, tissue_fractions
 from tests.datasets import write_json
-from tests.e2e.program import Outcome, run
+from tests.e2e.program import Outcome, read, run
 from tests.e2e.test_acceptance import complaints, needs_validator
 from tests.phantoms import Scene, centred_affine, scan, write_bids, write_nifti
 from tests.shared_data import SHARED, needs_shared
@@ -76,8 +77,10 @@ def test_what_was_done_to_a_human_scan_is_written_down(human):
     assert "GibbsUnringing" not in made  # the scan has partial Fourier
     assert any("0.75 of k-space" in note for note in made["Notes"])
     # Nobody moved much; eddy currents shift single volumes along the phase-encoding axis.
-    assert made["MotionCorrection"]["MaxTranslation"] < 6
-    assert made["MotionCorrection"]["MaxRotation"] < 3
+    motion = made["MotionCorrection"]
+    assert motion["MaxTranslation"] < 6
+    assert motion["MaxRotation"] < 3
+    assert motion["MeanRestrictedDisplacement"] < 0.5 * motion["MeanFramewiseDisplacement"]
     assert made["PhaseEncodingDirection"] == "j-"
     check = human.sidecar("*desc-brain_mask")["GradientCheck"]
     assert check["Verdict"] == "right"
@@ -86,6 +89,7 @@ def test_what_was_done_to_a_human_scan_is_written_down(human):
     assert len(table) == 22
     assert table[0].split("\t") == [
         "trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z", "framewise_displacement",
+        "restricted_displacement",
     ]  # fmt: skip
     matrix = read_itk_affine(human.file("*from-T1w_to-dwi_mode-image_xfm.txt"))
     assert np.linalg.norm(matrix[:3, 3]) < 15  # both images are of one session
@@ -122,6 +126,19 @@ def test_a_raw_series_is_denoised_and_saved(corrected, scene):
     assert after < before / 1.5
     bvals = np.loadtxt(corrected.file("*desc-preproc_dwi.bval"))
     np.testing.assert_array_equal(bvals, scene.bvals)
+
+
+def test_each_stage_says_once_what_it_cost(corrected):
+    sidecars = [read(path) for path in sorted(corrected.output.rglob("sub-01/**/*.json"))]
+    costs = [one for one in sidecars if "WallTime" in one]
+    (job,) = read(corrected.log_dir / "plan.json")["Jobs"]
+    assert {one["Digest"] for one in costs} == {stage["Digest"] for stage in job["Stages"]}
+    assert len(costs) == len(job["Stages"])
+    assert all(0.05 < one["PeakMemoryGB"] < 10 for one in costs)
+    (seconds,) = (
+        int(line.split()[2]) for line in corrected.messages(logging.INFO) if "done in" in line
+    )
+    assert 0.5 * seconds - 1 <= sum(one["WallTime"] for one in costs) <= seconds + 1
 
 
 def test_models_fitted_later_see_the_same_series(corrected, folder):

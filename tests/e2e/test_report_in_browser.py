@@ -10,6 +10,7 @@ from PIL import Image
 
 from bids_tract.report.participant import write_report
 from tests.e2e.browser import CHROMIUM, Browser
+from tests.report.networks import counts, put_matrix, region_names
 from tests.report.outputs import SCAN, change, make_logs, make_outputs
 
 pytestmark = [
@@ -26,6 +27,10 @@ def report(tmp_path_factory):
     scan = SCAN | {"acq": "multiband4repetition" * 3}
     make_outputs(root, scan)
     change(root, "brain_mask", scan, Notes=["/data/" + 200 * "x", "a note"])
+    values = counts(30, np.random.default_rng(1))
+    names = (60 * "w", *region_names(30)[1:])
+    put_matrix(root, scan, values, names)
+    put_matrix(root, scan, np.arange(900.0).reshape(30, 30), atlas="oneWay")
     failures = {f"sub-01_{150 * 'y'}": 150 * "z", "sub-01_dir-PA": "no bvec"}
     result = write_report(root, "sub-01", [scan], log_dir=make_logs(root), failures=failures)
     assert result.errors == []
@@ -186,3 +191,69 @@ def test_in_print_all_is_black_on_white(browser, report):
     body, contents, viewer, card = styles
     assert body[:2] == card[:2] == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
     assert contents[2] == viewer[2] == "none"
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_matrix_tells_the_pair_that_is_pointed_at(browser, report, width):
+    browser.open(report, width=width, phone=width == PHONE)
+    values, names = counts(30, np.random.default_rng(1)), region_names(30)
+    for row, column in ((3, 7), (7, 3), (29, 12), (12, 12)):
+        point_at(browser, 0, 30, row, column)
+        browser.until(lambda: browser.run("!document.getElementById('pair').hidden"), 5)
+        wanted = f"{names[row]} \N{EN DASH} {names[column]}: {values[row, column]:,.0f}"
+        browser.until(lambda wanted=wanted: said_pair(browser) == wanted, 5)
+    point_at(browser, 1, 30, 2, 5)
+    browser.until(lambda: said_pair(browser) == f"{names[2]} → {names[5]}: 65", 5)
+    # Even the longest name stays on the page.
+    point_at(browser, 0, 30, 0, 29)
+    browser.until(lambda: said_pair(browser).startswith("www"), 5)
+    assert browser.run("document.getElementById('pair').getBoundingClientRect().right") <= width
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_keys_go_from_cell_to_cell(browser, report):
+    browser.open(report, width=DESKTOP)
+    names = region_names(30)
+    browser.run("document.querySelectorAll('.matrix svg')[1].focus()")
+    for key, wanted in (
+        ("ArrowDown", f"{names[0]} → {names[0]}: 0"),
+        ("ArrowDown", f"{names[1]} → {names[0]}: 30"),
+        ("ArrowRight", f"{names[1]} → {names[1]}: 31"),
+        ("ArrowUp", f"{names[0]} → {names[1]}: 1"),
+        ("ArrowUp", f"{names[0]} → {names[1]}: 1"),
+    ):
+        browser.ask("Input.dispatchKeyEvent", type="keyDown", key=key)
+        browser.until(lambda wanted=wanted: said_pair(browser) == wanted, 5)
+    browser.ask("Input.dispatchKeyEvent", type="keyDown", key="Escape")
+    assert browser.run("document.getElementById('pair').hidden")
+
+
+def test_names_beside_a_matrix_give_way_on_a_phone(browser, report):
+    shown = "getComputedStyle(document.querySelector('.matrix .names')).display"
+    browser.open(report, width=DESKTOP)
+    assert browser.run(shown) != "none"
+    browser.open(report, width=PHONE, phone=True)
+    assert browser.run(shown) == "none"
+    frame, cells = (
+        browser.run(
+            f"(one => [one.left, one.right, one.bottom])(document.querySelector('{one}')"
+            ".getBoundingClientRect())"
+        )
+        for one in (".matrix", ".matrix .cells")
+    )
+    np.testing.assert_allclose(cells, frame, atol=3)
+
+
+def point_at(browser, which, n, row, column):
+    """Move the pointer to a cell of a matrix, which is brought into sight."""
+    left, top, side = browser.run(
+        f"(one => {{ one.scrollIntoView({{behavior: 'instant', block: 'center'}});"
+        " const place = one.getBoundingClientRect(); return [place.x, place.y, place.width]; })"
+        f"(document.querySelectorAll('.matrix .cells')[{which}])"
+    )
+    x, y = left + (column + 0.5) * side / n, top + (row + 0.5) * side / n
+    browser.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+
+def said_pair(browser):
+    return browser.run("document.getElementById('pair').textContent")

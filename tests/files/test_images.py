@@ -1,4 +1,4 @@
-"""Images in and out: grids, scaling, faults, resampling."""
+"""Images in and out: grids, scaling, faults."""
 
 import gzip
 import logging
@@ -21,8 +21,6 @@ from bids_tract.files.images import (
     read_grid,
     read_map,
     read_shape,
-    resample_array,
-    resample_to,
     write_map,
 )
 
@@ -422,131 +420,6 @@ def test_a_map_on_another_grid(tmp_path):
         read_map(path, Grid(SHAPE, moved))
     with pytest.raises(DataError, match=r"\(5, 6, 7\), expected \(5, 6, 8\)"):
         read_map(path, Grid((5, 6, 8), LAS))
-
-
-# Resampling
-
-
-def finer(grid, factor):
-    """The grid with each voxel cut into factor³."""
-    within = np.diag([1 / factor, 1 / factor, 1 / factor, 1])
-    within[:3, 3] = (1 / factor - 1) / 2
-    return Grid(tuple(n * factor for n in grid.shape), grid.affine @ within)
-
-
-@pytest.mark.parametrize("affine", [LAS, OBLIQUE])
-@pytest.mark.parametrize("factor", [2, 3, 4])
-def test_a_finer_image_is_averaged_over_each_voxel(tmp_path, affine, factor):
-    grid = Grid(SHAPE, affine)
-    data = numbers(*(n * factor for n in SHAPE), 2)
-    path = save(tmp_path / "5tt.nii.gz", data, finer(grid, factor).affine)
-    blocks = data.reshape(5, factor, 6, factor, 7, factor, 2).mean(axis=(1, 3, 5))
-    # float32 affines put the points 1e-6 voxels beside the centres of the source.
-    np.testing.assert_allclose(resample_to(path, grid), blocks, atol=2e-5)
-    np.testing.assert_allclose(resample_to(path, grid, [1])[..., 0], blocks[..., 1], atol=2e-5)
-
-
-@pytest.mark.parametrize("affine", [LAS, OBLIQUE])
-@pytest.mark.parametrize("order", [0, 1])
-def test_the_same_grid_gives_the_same_values(tmp_path, affine, order):
-    data = numbers(*SHAPE)
-    path = save(tmp_path / "a.nii.gz", data, affine)
-    result = resample_to(path, Grid(SHAPE, affine), order=order)
-    np.testing.assert_allclose(result, data, atol=2e-5)
-    assert result.dtype == np.float32
-
-
-def test_a_coarser_image_keeps_its_values_up_to_its_faces(tmp_path):
-    grid = Grid(SHAPE, LAS)
-    path = save(tmp_path / "a.nii.gz", np.full(SHAPE, 3, np.float32))
-    np.testing.assert_allclose(resample_to(path, finer(grid, 2)), 3, rtol=1e-6)
-
-
-def test_outside_of_the_image_is_zero(tmp_path):
-    path = save(tmp_path / "a.nii.gz", np.ones(SHAPE, np.float32))
-    shift = np.eye(4)
-    shift[0, 3] = -2
-    result = resample_to(path, Grid((8, 6, 7), LAS @ shift))
-    np.testing.assert_array_equal(result[:, 0, 0], [0, 0, 1, 1, 1, 1, 1, 0])
-
-
-def test_a_ramp_in_world_space_stays_one_on_any_grid(tmp_path):
-    source = Grid((30, 30, 30), OBLIQUE)
-    target = Grid((6, 6, 6), np.diag([3, 2, 1.5, 1.0]))
-    target.affine[:3, 3] = source.affine[:3] @ (15, 15, 15, 1) - (9, 6, 4)
-
-    def ramp(grid):
-        voxels = np.moveaxis(np.indices(grid.shape), 0, -1)
-        return (voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3]) @ (0.3, -0.2, 0.5)
-
-    path = save(tmp_path / "a.nii.gz", ramp(source), OBLIQUE)
-    np.testing.assert_allclose(resample_to(path, target), ramp(target), atol=1e-4)
-
-
-def test_labels_are_not_mixed(tmp_path):
-    labels = np.random.default_rng(3).choice([0, 7, 2035], SHAPE).astype(np.int16)
-    path = save(tmp_path / "labels.nii.gz", labels)
-    result = resample_to(path, Grid((9, 9, 9), OBLIQUE @ np.diag([0.3, 0.3, 0.3, 1])), order=0)
-    assert set(np.unique(result)) <= {0, 7, 2035}
-
-
-def test_voxels_that_are_not_finite_count_as_zero(tmp_path):
-    data = np.ones(SHAPE, np.float32)
-    data[2, 2, 2], data[3, 3, 3] = np.nan, np.inf
-    path = save(tmp_path / "a.nii.gz", data)
-    expected = np.where(np.isfinite(data), data, 0)
-    np.testing.assert_allclose(resample_to(path, Grid(SHAPE, LAS)), expected, atol=2e-5)
-
-
-MOTION = np.eye(4)
-MOTION[:3, :3] = Rotation.from_euler("xyz", [25, -10, 40], degrees=True).as_matrix()
-MOTION[:3, 3] = (7, -3, 12)
-
-
-@pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize("factor", [1, 3])
-def test_a_displaced_image_is_fetched_from_where_it_went(tmp_path, order, factor):
-    """An image whose head moved gives the same as one that did not: averages, edges and all."""
-    grid = Grid((7, 9, 8), LAS)
-    source = finer(Grid(SHAPE, OBLIQUE), factor)
-    source.affine[:3, 3] += grid.affine[:3] @ (3, 4, 4, 1) - source.affine[:3] @ (
-        *np.multiply(source.shape, 0.47), 1
-    )  # fmt: skip
-    data = numbers(*source.shape)
-    still = save(tmp_path / "still.nii.gz", data, source.affine)
-    moved = save(tmp_path / "moved.nii.gz", data, MOTION @ source.affine)
-    expected = resample_to(still, grid, order=order)
-    assert np.ptp(expected) > 1
-    result = resample_to(moved, grid, order=order, transform=MOTION)
-    # Affines are stored as float32: points lie 1e-6 voxels apart. Nearest neighbours are equal.
-    np.testing.assert_allclose(result, expected, atol=0 if order == 0 else 1e-4)
-
-
-def test_a_volume_in_memory_is_resampled_as_a_file_is(tmp_path):
-    data = numbers(*SHAPE)
-    data[2, 2, 2], data[3, 3, 3] = np.nan, -np.inf
-    path = save(tmp_path / "a.nii.gz", data, OBLIQUE)
-    grid = Grid((4, 9, 5), OBLIQUE @ np.diag([1.5, 0.6, 1.2, 1]))
-    affine = read_grid(path).affine
-    for order in (0, 1):
-        result = resample_array(data, affine, grid, order=order, transform=MOTION)
-        expected = resample_to(path, grid, order=order, transform=MOTION)
-        np.testing.assert_array_equal(result, expected)
-        assert result.dtype == np.float32
-
-
-def test_a_mask_in_memory_becomes_shares_of_voxels():
-    grid = Grid(SHAPE, LAS)
-    fine = finer(grid, 2)
-    mask = numbers(*fine.shape) > 0
-    blocks = mask.reshape(5, 2, 6, 2, 7, 2).mean(axis=(1, 3, 5))
-    np.testing.assert_allclose(resample_array(mask, fine.affine, grid), blocks, atol=2e-5)
-
-
-def test_a_volume_that_is_not_there(tmp_path):
-    path = save(tmp_path / "a.nii.gz", numbers(*SHAPE, 2))
-    with pytest.raises(DataError, match="has 2 volumes"):
-        resample_to(path, Grid(SHAPE, LAS), [2])
 
 
 # Writing

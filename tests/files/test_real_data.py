@@ -3,7 +3,8 @@
 import numpy as np
 
 from bids_tract.files.gradients import read_bvals, read_bvecs
-from bids_tract.files.images import read_dwi, read_grid, resample_to
+from bids_tract.files.images import read_dwi, read_grid, read_image
+from bids_tract.files.resample import resample_array
 from bids_tract.files.tractograms import read_streamlines
 from tests.shared_data import SHARED, needs_shared
 
@@ -25,11 +26,10 @@ def test_every_series_has_its_gradients(tmp_path):
 def test_tissue_fractions_of_half_the_voxel_size_still_sum_to_one():
     phantom = SHARED / "siftphantom" / "truth"
     grid = read_grid(phantom / "mask.nii.gz")
-    tissue = resample_to(phantom / "5tt.nii.gz", grid)
-    fine = resample_to(phantom / "5tt.nii.gz", read_grid(phantom / "5tt.nii.gz"))
-    assert tissue.shape == (*grid.shape, 5)
-    np.testing.assert_allclose(tissue.sum() * 8, fine.sum(), rtol=1e-4)
-    assert tissue.sum(axis=3).max() <= 1 + 1e-4
+    fine, own = read_image(phantom / "5tt.nii.gz")
+    tissue = [resample_array(part, own.affine, grid) for part in np.moveaxis(fine, 3, 0)]
+    np.testing.assert_allclose(np.sum(tissue) * 8, fine.sum(), rtol=1e-4)
+    assert np.sum(tissue, axis=0).max() <= 1 + 1e-4
 
 
 @needs_shared

@@ -11,6 +11,7 @@ from bids_tract.core.types import Streamlines
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import write_map
 from bids_tract.files.tractograms.trx import TrxWriter
+from bids_tract.report.streamlines import measure_tractogram, write_density
 
 # The head is an ellipsoid around this point; a bundle goes through it from left to right.
 CENTRE = np.array([4.0, -6.0, 10.0])
@@ -65,7 +66,7 @@ def make_scan(folder: Path, grid: Grid) -> dict[str, Path]:
 
 
 def make_tractogram(folder: Path, grid: Grid, n: int = 30) -> Path:
-    """Write straight streamlines from left to right, 40 mm long, around the centre."""
+    """Write straight streamlines from left to right, 40 mm long, and their density."""
     rng = np.random.default_rng(5)
     lines = [
         (
@@ -76,8 +77,9 @@ def make_tractogram(folder: Path, grid: Grid, n: int = 30) -> Path:
         for _ in range(n)
     ]
     path = folder / "sub-01_dir-AP_track-prob_desc-csd_tractogram.trx"
+    streamlines = Streamlines.from_list([line.astype(np.float32) for line in lines], np.arange(n))
     with TrxWriter(path, grid) as writer:
-        if n:
-            floats = [line.astype(np.float32) for line in lines]
-            writer.append(Streamlines.from_list(floats, np.arange(n)))
+        writer.append(streamlines)
+    _, counts = measure_tractogram(path, grid, None)
+    write_density(folder, path, counts, grid, streamlines=n, more={})
     return path

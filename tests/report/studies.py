@@ -34,7 +34,7 @@ def typical(rng: np.random.Generator) -> dict[str, Any]:
     moved = 0.15 + rng.gamma(2.0, 0.05)
     median = rng.normal(75, 3)
     return {
-        "Version": 1,
+        "Version": 2,
         "Gradients": {"B0Volumes": 4, "Shells": [{"b": 2000.0, "Volumes": 64, "Directions": 64}]},
         "GradientCheck": AGREES,
         "Denoising": {"NoiseLevel": rng.normal(12, 1), "SNR": rng.normal(24, 2)},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_tract.report.brain import extent_mm, left_out
+from bids_tract.report.brain import beside, extent_mm, left_out
 from tests.report.outputs import GRID, HALF_AXES_MM, brain, coordinates
 
 
@@ -28,6 +28,14 @@ def test_half_a_brain_leaves_out_as_much_as_it_holds(axis):
     half = brain() & (coordinates()[..., axis] < 0)
     # One step of erosion and dilation takes a little of the other half.
     assert left_out(head(), half) == pytest.approx(1, abs=0.08)
+
+
+def test_what_lies_beside_half_a_brain_is_the_other_half():
+    half = brain() & (coordinates()[..., 0] < 0)
+    lost = brain() & ~half
+    found = beside(head(), half)
+    assert not (found & half).any()
+    assert (found & lost).sum() > 0.95 * lost.sum()
 
 
 def test_a_lost_tenth_is_a_tenth():

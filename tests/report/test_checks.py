@@ -120,6 +120,10 @@ def test_a_file_that_lost_streamlines_is_flagged(tmp_path):
         ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 0.2}}, "good"),
         ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 0.8}}, "doubt"),
         ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 2.5}}, "bad"),
+        ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 2.5,
+                                   "MeanRestrictedDisplacement": 0.2}}, "good"),
+        ("motion", (), {"Motion": {"MeanFramewiseDisplacement": 2.5,
+                                   "MeanRestrictedDisplacement": 0.8}}, "doubt"),
         ("snr", (), {"Denoising": {"SNR": 20}}, "good"),
         ("snr", (), {"Denoising": {"SNR": 10}}, "doubt"),
         ("snr", (), {"Denoising": {"SNR": 3}}, "bad"),
@@ -151,6 +155,21 @@ def test_a_file_that_lost_streamlines_is_flagged(tmp_path):
 )  # fmt: skip
 def test_bounds(sound, key, place, value, verdict):
     assert judged(changed(sound, *place, **value), key).verdict == verdict
+
+
+def test_motion_is_judged_by_what_eddy_currents_do_not_make(sound):
+    motion = {
+        "MeanFramewiseDisplacement": 2.5, "MaxFramewiseDisplacement": 4.0,
+        "MeanRestrictedDisplacement": 0.2, "MaxRestrictedDisplacement": 0.6,
+    }  # fmt: skip
+    check = judged({**sound, "Motion": motion}, "motion")
+    assert check.number == "0.20 mm a volume, at most 0.60 mm"
+    assert "phase-encoding axis" in check.sentence
+    assert "2.50 mm a volume with them" in check.sentence
+    del motion["MeanRestrictedDisplacement"]
+    check = judged({**sound, "Motion": motion}, "motion")
+    assert check.number == "2.50 mm a volume, at most 4.00 mm"
+    assert "phase-encoding" not in check.sentence
 
 
 def test_scans_of_one_person_have_brains_of_one_size(sound):

@@ -48,7 +48,8 @@ class Reader(HTMLParser):
 def made():
     parts = [Section("a-1", "Part <1>", "<p>one</p>")]
     sections = [Section("a", "A & B", "<p>intro</p>", parts), Section("b", "Last", "<p>z</p>")]
-    return page("sub-<01>", "<p>lead</p>", sections, {"niivue": "QUJD"}, "let a = 1 < 2;")
+    data = {"niivue": "QUJD", "study": iter(["[1,", "2]"])}
+    return "".join(page("sub-<01>", "<p>lead</p>", sections, data, ["page.js"], ["group.css"]))
 
 
 def test_a_page_is_well_formed_and_titled():
@@ -76,7 +77,22 @@ def test_nothing_may_be_fetched():
     assert "*" not in policy
 
 
-@pytest.mark.parametrize("name", ["page.css", "page.js"])
+def test_data_is_inside_whole_or_in_pieces():
+    assert '<script type="text/plain" id="niivue">QUJD</script>' in made()
+    assert '<script type="text/plain" id="study">[1,2]</script>' in made()
+
+
+def test_scripts_and_styles_are_inside_in_their_order():
+    text = made()
+    common, special = text.index(asset("page.css")), text.index(asset("group.css"))
+    assert text.index("<style>") < common < special < text.index("</style>")
+    assert text.index("<script>") < text.index(asset("page.js"))
+    assert asset("group.css") not in "".join(page("a", "", [], {}, []))
+
+
+@pytest.mark.parametrize(
+    "name", ["page.css", "page.js", "group.css", "group.js", "matrix.css", "matrix.js"]
+)
 def test_the_page_s_own_files_name_no_address(name):
     assert "http" not in asset(name)
     assert "</script" not in asset(name)

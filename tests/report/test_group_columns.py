@@ -44,6 +44,7 @@ def test_each_name_stands_once_and_says_what_it_is():
         ("snr", MEASURES["Denoising"]["SNR"]),
         ("fd_mean", MEASURES["Motion"]["MeanFramewiseDisplacement"]),
         ("fd_max", MEASURES["Motion"]["MaxFramewiseDisplacement"]),
+        ("fd_restricted_mean", None),  # where the phase-encoding axis is not known
         ("csd_lmax", 8),
         ("csa_lmax", None),
         ("prob_csd_count", MEASURES["Tractograms"][PROB]["Count"]),
@@ -54,6 +55,13 @@ def test_each_name_stands_once_and_says_what_it_is():
 )
 def test_values_are_those_of_the_measures(name, wanted):
     assert BY_NAME[name].value(MEASURES) == wanted
+
+
+def test_motion_without_eddy_currents_has_columns():
+    motion = {"MeanRestrictedDisplacement": 0.3, "MaxRestrictedDisplacement": 1.2}
+    measures = {**MEASURES, "Motion": MEASURES["Motion"] | motion}
+    assert BY_NAME["fd_restricted_mean"].value(measures) == 0.3
+    assert BY_NAME["fd_restricted_max"].value(measures) == 1.2
 
 
 def test_shares_are_of_the_seeds_and_make_one():

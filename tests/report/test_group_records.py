@@ -3,9 +3,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bids_tract.report.group_records import (
     Covariates,
+    Status,
+    Statuses,
+    few_at_a_time,
     missing_places,
     read_covariates,
     read_statuses,
@@ -33,14 +38,21 @@ def test_the_latest_run_counts(tmp_path, pool):
     errors: list[str] = []
     found = read_statuses(tmp_path, pool, errors)
     assert errors == []
-    assert {
-        sub: {label: one.status for label, one in said.items()} for sub, said in found.items()
-    } == {
-        "sub-01": {"sub-01_ses-1": "complete"},
-        "sub-02": {"sub-02": "complete"},
-        "sub-03": {"sub-03_dir-PA": "failed"},
+    assert found.subs() == {"sub-01", "sub-02", "sub-03"}
+    assert found.of("sub-01") == {"sub-01_ses-1": Status("complete")}
+    assert found.of("sub-02") == {"sub-02": Status("complete")}
+    assert found.of("sub-03") == {"sub-03_dir-PA": Status("failed", "it is empty")}
+
+
+@given(st.sets(st.from_regex(r"sub-[0A_a+]{1,3}(_run-[12])?", fullmatch=True), max_size=8))
+def test_a_participant_has_its_own_scans_only(labels):
+    labels = {label for label in labels if "_" not in label.removeprefix("sub-").split("_run")[0]}
+    found = Statuses({label: Status(label) for label in labels})
+    by_sub = {sub: found.of(sub) for sub in found.subs()}
+    assert {label: one.status for said in by_sub.values() for label, one in said.items()} == {
+        label: label for label in labels
     }
-    assert found["sub-03"]["sub-03_dir-PA"].reason == "it is empty"
+    assert all(label.split("_")[0] == sub for sub, said in by_sub.items() for label in said)
 
 
 def test_a_status_that_cannot_be_read_is_said_and_stops_nothing(tmp_path, pool):
@@ -48,7 +60,7 @@ def test_a_status_that_cannot_be_read_is_said_and_stops_nothing(tmp_path, pool):
     write_status(tmp_path, "20261122T010000-bbbbbb", {})
     (tmp_path / "logs/20261122T010000-bbbbbb/status.json").write_text("{")
     errors: list[str] = []
-    assert [*read_statuses(tmp_path, pool, errors)] == ["sub-01"]
+    assert read_statuses(tmp_path, pool, errors).subs() == {"sub-01"}
     assert len(errors) == 1
     assert "bbbbbb" in errors[0]
 
@@ -60,8 +72,20 @@ def test_covariates_by_participant(tmp_path):
     found = read_covariates(tmp_path, errors)
     assert errors == []
     assert found == Covariates(
-        ["age"], {"sub-01": {"age": "3"}, "sub-02": {"age": "n/a"}}, {"age": {"Units": "year"}}
+        ["age"], {"sub-01": ("3",), "sub-02": ("n/a",)}, {"age": {"Units": "year"}}
     )
+
+
+def test_covariates_that_are_not_there_are_not_available(tmp_path):
+    (tmp_path / "participants.tsv").write_text(
+        "sex\tparticipant_id\tage\tsite\nf\tsub-01\nm\tsub-02\t\tx\n"
+    )
+    found = read_covariates(tmp_path, [])
+    assert found.names == ["sex", "age", "site"]
+    subs = ["sub-02", "sub-01", "sub-03"]
+    assert [*found.values("sex", subs)] == ["m", "f", "n/a"]
+    assert [*found.values("age", subs)] == ["n/a", "n/a", "n/a"]
+    assert [*found.values("site", subs)] == ["x", "n/a", "n/a"]
 
 
 def test_a_faulty_table_of_participants_is_said(tmp_path):
@@ -76,7 +100,7 @@ def test_who_is_missing_and_why(tmp_path, pool):
     for place in ("sub-01/dwi", "sub-02/anat", "sub-03/ses-1/dwi", "sub-03/ses-2/dwi",
                   "sub-03/ses-3/anat", "sub-06/dwi"):  # fmt: skip
         (tmp_path / place).mkdir(parents=True)
-    covariates = Covariates(["age"], {"sub-04": {}})
+    covariates = Covariates(["age"], {"sub-04": ()})
     present = {"sub-01": [""], "sub-03": ["ses-2"], "sub-07": [""]}
     subs = [f"sub-{number:02d}" for number in range(1, 8)]
     assert missing_places(tmp_path, subs, covariates, present, pool) == {
@@ -85,3 +109,17 @@ def test_who_is_missing_and_why(tmp_path, pool):
         "in participants.tsv, but has no folder in the dataset": ["sub-04"],
         "has no folder in the dataset": ["sub-05"],
     }
+
+
+def test_few_are_in_memory_at_a_time(pool):
+    begun = []
+
+    def read(number):
+        begun.append(number)
+        return number * number
+
+    found = few_at_a_time(pool, read, iter(range(10)), 3)
+    assert begun == []
+    assert next(found) == 0
+    assert len(begun) <= 3
+    assert [0, *found] == [number * number for number in range(10)]

@@ -11,7 +11,7 @@ from bids_tract.report.measures import measure_scan
 from tests.report.outputs import SCAN, change, make_outputs, path_of
 from tests.report.studies import FLIPPED, PROB, plant, typical, write_scan
 
-COMPLETE = {"sub-01": Status({"sub": "01"}, "complete")}
+COMPLETE = {"sub-01": Status("complete")}
 
 
 def made(folder, sub="01", **more):
@@ -68,7 +68,7 @@ def test_scans_of_one_folder_are_compared_with_each_other(tmp_path):
 
 
 def test_a_scan_that_failed_before_anything_was_made(tmp_path):
-    said = {"sub-01_dir-PA": Status({"sub": "01", "dir": "PA"}, "failed", "no bval")}
+    said = {"sub-01_dir-PA": Status("failed", "no bval")}
     made(tmp_path)
     one, other = read_participant(tmp_path, "sub-01", said, ())
     assert (one.label, one.status) == ("sub-01", "unknown")

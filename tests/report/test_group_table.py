@@ -5,9 +5,10 @@ import json
 import numpy as np
 
 from bids_tract.files.tables import read_table
+from bids_tract.names import run_label
 from bids_tract.report.group_records import Covariates
 from bids_tract.report.group_scans import ScanResult, read_participant
-from bids_tract.report.group_table import Table
+from bids_tract.report.group_table import Table, Texts
 from tests.report.studies import PROB, plant, typical, write_scan
 
 
@@ -27,7 +28,7 @@ def filled(folder, n=9):
 
 COVARIATES = Covariates(
     ["age", "status"],
-    {"sub-01": {"age": "33", "status": "well"}, "sub-02": {"age": ""}},
+    {"sub-01": ("33", "well"), "sub-02": ("",)},
     {"age": {"Description": "Age.", "Units": "year"}},
 )
 
@@ -107,3 +108,32 @@ def test_the_farthest_outlier_of_a_scan_comes_first(tmp_path):
     assert len(scores) > 1
     assert scores == sorted(scores, reverse=True)
     assert table.outliers[row][0].column.name == "prob_csd_count"
+
+
+def test_texts_that_are_equal_are_kept_once():
+    words = ["well", None, "ill", "well", "", None]
+    texts = Texts(words)
+    assert [*texts] == words
+    assert [*texts] == words  # again
+    assert len(texts.levels) == 4
+
+
+def test_numbers_of_a_column_are_whole_where_they_were():
+    table = Table()
+    for number, value in enumerate((1234567, 0.25, None, 3.0)):
+        values = {} if value is None else {"snr": value, "software": f"v{value}"}
+        table.add(ScanResult(f"sub-{number}", {"sub": str(number)}, "complete", values=values))
+    (snr, software) = table.columns()
+    assert [*table.values(snr)] == [1234567, 0.25, None, 3]
+    np.testing.assert_array_equal(table.numbers(snr), [1234567, 0.25, np.nan, 3])
+    assert [*table.values(software)] == ["v1234567", "v0.25", None, "v3.0"]
+
+
+def test_labels_of_entities_by_row():
+    table = Table()
+    for entities in ({"sub": "1", "ses": "a"}, {"sub": "2", "dir": "AP", "x": "y"}, {"sub": "2"}):
+        table.add(ScanResult(run_label(entities), entities, "complete"))
+    assert table.entity_keys() == ["dir", "x"]
+    assert [*table.entity("dir")] == [None, "AP", None]
+    assert [*table.entity("ses")] == ["a", None, None]
+    assert [*table.subs()] == ["sub-1", "sub-2", "sub-2"]

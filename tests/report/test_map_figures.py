@@ -6,9 +6,10 @@ from scipy import ndimage
 
 from bids_tract.core.drawing.colours import ORANGE, SKY_BLUE
 from bids_tract.files.grids import Grid
-from bids_tract.files.images import write_map
+from bids_tract.files.images import read_map, write_map
+from bids_tract.report.brain import beside
 from bids_tract.report.map_figures import MAP_FIGURES, Maps, paint
-from tests.report.scans import CENTRE, GRIDS, RADII, make_scan
+from tests.report.scans import CENTRE, GRIDS, RADII, make_scan, places
 
 DRAW = {figure.name: figure.draw for figure in MAP_FIGURES}
 
@@ -36,6 +37,26 @@ def test_the_mask_s_outline_lies_on_its_edge_in_mm(maps):
         # The mask is of voxels up to 4 mm: its edge is off by half of one, of radii of 30 mm.
         assert abs(np.median(away) - 1) < 0.09
     assert len(found)
+
+
+def test_half_a_brain_that_the_mask_lost_is_in_the_picture(maps, tmp_path):
+    half = tmp_path / "mask.nii.gz"
+    left = places(maps.grid)[..., 0] < CENTRE[0]
+    write_map(half, read_map(maps.files["brain_mask"]) * left, maps.grid)
+    damaged = Maps({**maps.files, "brain_mask": half})
+    region = damaged.brain | beside(damaged["dwiref"], damaged.brain)
+    picture, mosaic = DRAW["mask"](damaged).picture, damaged.many_cuts_of(region)
+    assert picture.shape[:2] == (mosaic.height, mosaic.width)
+    farthest = 0.0
+    for tile in mosaic.tiles:
+        seen = picture[tile.place].mean(axis=2)
+        plane = tile.camera.plane()
+        inside = np.linalg.norm((plane - CENTRE) / RADII, axis=-1) < 0.85  # without the edge
+        lost = inside & (plane[..., 0] > CENTRE[0] + 5)
+        if lost.sum() > 100:
+            assert np.median(seen[lost]) > 0.3
+            farthest = max(farthest, plane[..., 0][lost & (seen > 0.3)].max())
+    assert farthest > CENTRE[0] + 0.8 * RADII[0]
 
 
 def test_all_colours_of_tissues_are_there_and_nested(maps):

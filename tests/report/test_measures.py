@@ -2,11 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from dipy.tracking.utils import density_map
 
+from bids_tract.core.types import Streamlines
+from bids_tract.files.images import read_map
 from bids_tract.files.sidecars import read_json
 from bids_tract.files.tractograms import write_tractogram
-from bids_tract.names import sidecar_path
+from bids_tract.names import density_path, sidecar_path
 from bids_tract.report.measures import measure_scan, measures_path, scan_files, tractograms
+from bids_tract.report.participant import write_report
 from tests.report.outputs import (
     GRID,
     LENGTH_MM,
@@ -61,6 +65,92 @@ def test_the_tractogram_is_measured(root):
     visited[tuple(voxels.T)] = True
     assert tract["Visited"]["Of"] == "white matter"
     assert tract["Visited"]["Share"] == pytest.approx((visited & white()).sum() / white().sum())
+
+
+def test_the_density_is_saved_beside_the_tractogram(root):
+    change(root, "brain_mask", SpatialReference="bids:raw:there.nii.gz")
+    measure_scan(root, SCAN)
+    path = density_path(path_of(root, "tractogram"))
+    counts = read_map(path, GRID)
+    expected = density_map(list(lines(300)), GRID.affine, GRID.shape)
+    np.testing.assert_array_equal(counts, expected)
+    said = read_json(sidecar_path(path))
+    assert said["Streamlines"] == 300
+    assert said["SpatialReference"] == "bids:raw:there.nii.gz"
+
+
+def test_the_density_is_no_map_and_no_input_of_the_scan(root):
+    before = {key: path.name for key, path in scan_files(root, SCAN).items()}
+    first = measure_scan(root, SCAN)
+    assert {key: path.name for key, path in scan_files(root, SCAN).items()} == before
+    assert len(tractograms(root, SCAN)) == 1
+    assert all("density" not in name for name in first["Inputs"])
+    assert measure_scan(root, SCAN) == first
+
+
+@pytest.mark.parametrize("gone", [density_path, lambda path: sidecar_path(density_path(path))])
+def test_a_density_that_has_gone_is_measured_again(root, gone):
+    measure_scan(root, SCAN)
+    path = gone(path_of(root, "tractogram"))
+    content = path.read_bytes()
+    path.unlink()
+    measure_scan(root, SCAN)
+    assert path.read_bytes() == content
+
+
+def test_measures_of_a_former_version_are_taken_again(root):
+    first = measure_scan(root, SCAN)
+    measures_path(root, SCAN).write_text(json.dumps({**first, "Version": 1, "Mask": {}}))
+    assert measure_scan(root, SCAN) == first
+
+
+def test_no_density_of_a_former_tractogram_stays(root):
+    measure_scan(root, SCAN)
+    path = path_of(root, "tractogram")
+    path.write_bytes(b"nothing")
+    change(root, "tractogram", Digest="new")
+    assert measure_scan(root, SCAN)["Errors"]
+    assert not density_path(path).exists()
+    assert not sidecar_path(density_path(path)).exists()
+
+
+def test_a_tractogram_off_the_grid_is_said_and_still_measured(root):
+    far = lines(20)
+    write_tract(root, Streamlines(far.points + np.float32(1000), far.offsets, far.seed_index))
+    found = measure_scan(root, SCAN)
+    (error,) = found["Errors"]
+    assert "track-prob_desc-csd_tractogram.trx" in error
+    assert "no streamline passes through the image" in error
+    (tract,) = found["Tractograms"].values()
+    assert (tract["Streamlines"], tract["Visited"]["Share"]) == (20, 0)
+    assert not density_path(path_of(root, "tractogram")).exists()
+
+
+def test_a_density_that_cannot_be_written_is_said(root):
+    path = density_path(path_of(root, "tractogram"))
+    path.mkdir()
+    found = measure_scan(root, SCAN)
+    (error,) = found["Errors"]
+    assert path_of(root, "tractogram").name in error
+    assert found["Mask"]["Volume"] > 1000
+
+
+def test_a_tractogram_of_another_program_is_measured_too(root):
+    path = path_of(root, "tractogram")
+    path.rename(path.with_name("sub-01_dir-AP_desc-mine_tractogram.trx"))
+    found = measure_scan(root, SCAN)
+    assert found["Errors"] == []
+    (tract,) = found["Tractograms"].values()
+    assert tract["Streamlines"] == 300
+    folder = path.parent
+    assert (folder / "sub-01_dir-AP_model-mine_param-density_dwimap.nii.gz").is_file()
+
+
+def test_without_a_mask_streamlines_are_counted_on_the_grid_of_another_map(root):
+    path_of(root, "brain_mask").unlink()
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert tract["Streamlines"] == 300
+    assert density_path(path_of(root, "tractogram")).is_file()
 
 
 def test_seconds_of_maps_of_one_stage_count_once(root):
@@ -145,9 +235,31 @@ def test_a_scan_without_outputs_has_no_inputs(tmp_path):
 def test_motion_is_read(root):
     sidecar = sidecar_path(path_of(root, "preproc_dwi"))
     sidecar.write_text(json.dumps({"MotionCorrection": {"MeanFramewiseDisplacement": 0.3}}))
-    path_of(root, "confounds").write_text("trans_x\tframewise_displacement\n0\tn/a\n1\t0.25\n")
+    confounds = path_of(root, "confounds")
+    confounds.write_text("trans_x\tframewise_displacement\n0\tn/a\n1\t0.25\n")
     motion = measure_scan(root, SCAN)["Motion"]
     assert motion == {"MeanFramewiseDisplacement": 0.3, "Framewise": [None, 0.25]}
+
+
+@pytest.mark.parametrize(
+    ("second", "words", "other"),
+    [
+        ("0.1", "restricted displacement", "framewise"),
+        ("n/a", "framewise displacement", "restrict"),
+    ],
+)
+def test_the_motion_that_is_judged_is_drawn(root, second, words, other):
+    sidecar_path(path_of(root, "preproc_dwi")).write_text('{"MotionCorrection": {}}')
+    path_of(root, "confounds").write_text(
+        f"framewise_displacement\trestricted_displacement\nn/a\tn/a\n0.25\t{second}\n"
+    )
+    motion = measure_scan(root, SCAN)["Motion"]
+    assert motion == {"Framewise": [None, 0.25]} | (
+        {"Restricted": [None, 0.1]} if second == "0.1" else {}
+    )
+    text = write_report(root, "sub-01", [SCAN]).path.read_text()
+    assert f"up: {words} (mm)" in text
+    assert other not in text[text.index(">Head motion</h4>") :].split("</div>")[0]
 
 
 def test_what_is_saved_is_what_is_given(root):

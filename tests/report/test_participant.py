@@ -114,6 +114,32 @@ def test_without_a_gradient_check_there_is_no_such_table(root):
     assert not [one for tag, one in read.elements if one.get("class") == "axes"]
 
 
+def test_the_methods_say_what_was_done_to_each_scan(text):
+    read = Reader(text)
+    assert "What this was for sub-01_dir-AP" in read.text
+    assert "64 directions at b = 2000 s/mm²" in read.text
+    assert "500 seeds kept 300 streamlines" in read.text
+
+
+def test_a_note_is_not_repeated_from_the_log(outputs, tmp_path):
+    root = shutil.copytree(outputs, tmp_path / "out")
+    (logs,) = (root / "logs").iterdir()
+    start = "2026-11-21 01:30:39,376 WARNING bids_tract.workflow sub-01_dir-AP: prepare: "
+    (logs / "run.log").write_text(
+        f"{start}12 voxels were <odd> & set to zero.\n{start}something else\n"
+    )
+    _, read = made(root, log_dir=logs)
+    assert read.text.count("12 voxels were <odd> & set to zero.") == 1
+    assert read.text.count("prepare: something else") == 1
+
+
+def test_a_sidecar_that_makes_no_sense_does_not_end_the_methods(root):
+    change(root, "csd_fod", SCAN, ResponseFunction={"Coefficients": []})
+    result, read = made(root)
+    assert "What was done could not be made" in read.text
+    assert any("what was done" in error for error in result.errors)
+
+
 def test_the_run_is_told(text):
     read = Reader(text)
     for words in (

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bids_tract.core.drawing.colours import scale
-from bids_tract.errors import DataError
+from bids_tract.errors import DataError, MissingInputError
 from bids_tract.files.grids import Grid
+from bids_tract.names import density_path
 from bids_tract.report import tract_figures
 from bids_tract.report.map_figures import Maps
 from bids_tract.report.tract_figures import TRACT_FIGURES, Tracts
@@ -74,9 +75,26 @@ def test_captions_say_how_many_are_shown(tracts, monkeypatch):
     assert "10 of 30 streamlines, evenly chosen." in DRAW["slices"](few).caption
 
 
-def test_streamlines_beside_the_image_are_named(tracts, tmp_path):
+def test_the_density_of_another_image_is_not_drawn(tracts, tmp_path):
     affine = GRIDS["LAS"].affine.copy()
     affine[:3, 3] += 500
     maps = Maps(make_scan(tmp_path, Grid(GRIDS["LAS"].shape, affine)))
-    with pytest.raises(DataError, match="passes through the image"):
+    with pytest.raises(DataError, match="another grid"):
         DRAW["density"](Tracts(tracts.path, maps))
+
+
+def test_the_density_is_drawn_without_the_tractogram(tmp_path):
+    grid = GRIDS["oblique ASR"]
+    tracts = Tracts(make_tractogram(tmp_path, grid), Maps(make_scan(tmp_path, grid)))
+    whole = DRAW["density"](tracts).picture
+    tracts.path.unlink()
+    again = DRAW["density"](Tracts(tracts.path, tracts.maps)).picture
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_a_density_that_was_not_measured_is_named(tmp_path):
+    grid = GRIDS["LAS"]
+    tracts = Tracts(make_tractogram(tmp_path, grid), Maps(make_scan(tmp_path, grid)))
+    density_path(tracts.path).unlink()
+    with pytest.raises(MissingInputError, match="param-density_desc-prob_dwimap"):
+        DRAW["density"](tracts)

@@ -1,14 +1,39 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from bids_tract import machine
 from bids_tract.core.types import Streamlines
 from bids_tract.files.images import write_map
 from bids_tract.files.tractograms import write_tractogram
 from bids_tract.tools.cli import main
+from bids_tract.tools.compiled import ensure_compiled
+from tests.e2e.program import ROOT, undone
 from tests.files.tractograms.lines import GRIDS, streamlines, write
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where compiled kernels lie: pictures wait for them, and say so."""
+    with undone():
+        machine.prepare_environment(tmp_path_factory.mktemp("work"))
+        ensure_compiled()
+        return os.environ["NUMBA_CACHE_DIR"]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The tool changes environment and logging of its process."""
+    with undone():
+        yield
 
 
 def bundle():
@@ -171,3 +196,16 @@ def test_files_that_cannot_be_used(trx, tmp_path, capsys):
 def test_a_folder_that_cannot_be_written(trx, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     fails(73, capsys, trx, tmp_path / "file" / "out.png", "--size", "100")
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(trx, tmp_path, kernels):
+    (tmp_path / "home").write_text("in the way")
+    program = "import sys; from bids_tract.tools.cli import main; sys.exit(main())"
+    changes = {"HOME": str(tmp_path / "home"), "NUMBA_CACHE_DIR": kernels, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "picture", str(trx), "out.png", "--size", "100"],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **changes}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"home folder {tmp_path / 'home'} cannot be written" in done.stderr
+    assert Path(tmp_path, "out.png").is_file()

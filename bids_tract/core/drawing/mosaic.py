@@ -18,6 +18,7 @@ Cut = tuple[int, int]
 
 _GAP = 6  # pixels between tiles
 _LETTER = 14  # height of letters, in pixels: a third of them is left on a phone
+_POSITION = 11  # height of the position of a cut
 _FOOT = 26  # pixels for the scale bar and legends
 # Of a thin stack, only the cuts along its planes say something.
 _FEWEST_VOXELS = 6
@@ -82,9 +83,9 @@ class Mosaic:
                 sheet[tile.place],
                 position.replace("=-0", "=0"),
                 4,
-                height - _LETTER,
-                8,
-                (0.7,) * 3,
+                height - _POSITION - 5,
+                _POSITION,
+                (0.9,) * 3,
             )
         mark_scale(sheet, self.scale)
 

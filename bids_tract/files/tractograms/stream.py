@@ -49,7 +49,9 @@ class TractogramStream:
     _trx: TrxFile | None = None
 
     def blocks(self) -> Iterator[Streamlines]:
-        """All streamlines in their order, RAS+ mm, with their numbers as seed indices.
+        """All streamlines in their order, RAS+ mm.
+
+        Their numbers are the seed indices, unless a TRX file holds others.
 
         Raises
         ------
@@ -58,8 +60,7 @@ class TractogramStream:
 
         """
         if self._trx is not None:
-            for first in range(0, self.count, _BLOCK):
-                yield self._trx.part(first, min(first + _BLOCK, self.count))
+            yield from self._trx.blocks(_BLOCK)
             return
         items = _items(self.path)
         for first in range(0, self.count, _BLOCK):
@@ -82,7 +83,7 @@ class TractogramStream:
             The file turns out damaged or cut off.
 
         """
-        chosen = _even_numbers(self.count, count)
+        chosen = even_numbers(self.count, count)
         if self._trx is not None:
             lines = [self._trx.part(n, n + 1).points for n in chosen.tolist()]
             return Streamlines.from_list(lines, chosen)
@@ -117,8 +118,8 @@ def open_tractogram(path: Path) -> TractogramStream:
     return TractogramStream(path, announced or sum(1 for _ in _items(path)))
 
 
-def _even_numbers(total: int, count: int) -> NDArray[np.int64]:
-    """`count` of the numbers below `total` at even distances, or all of them."""
+def even_numbers(total: int, count: int) -> NDArray[np.int64]:
+    """`count` of the numbers below `total` at even distances, or all where there are not more."""
     count = min(count, total)
     return (np.arange(count) * total + total // 2) // max(1, count)
 

@@ -53,7 +53,7 @@ def test_where_there_are_not_more_all_are_taken(path, count):
 
 @given(st.integers(0, 10**7), st.integers(1, 50))
 def test_chosen_numbers_are_even_and_exist(total, count):
-    numbers = stream._even_numbers(total, count)
+    numbers = stream.even_numbers(total, count)
     assert len(numbers) == min(total, count)
     if len(numbers):
         assert numbers[0] >= 0 and numbers[-1] < total

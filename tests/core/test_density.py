@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dipy.tracking.utils import density_map
 
-from bids_tract.core.drawing.density import Density
+from bids_tract.core.density import Density
 from bids_tract.core.types import Streamlines
 
 OBLIQUE = np.array(
