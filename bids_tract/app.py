@@ -239,7 +239,7 @@ class _Run:
         self._open_work_dir()
         log.configure(self.level, self.log_dir / "run.log", debug=self.settings.run.debug)
         write_description(self.output_dir, plan.dataset)
-        write_run_files(self.log_dir, self.settings, plan, sys.argv)
+        write_run_files(self.log_dir, self.settings, plan, _command(sys.argv))
 
     def _open_work_dir(self) -> None:
         """Empty the work folder where that was asked for; mark it as ours where it is."""
@@ -312,6 +312,14 @@ class _Run:
         from bids_tract.files.sidecars import write_json
 
         write_json(self.log_dir / "status.json", status)
+
+
+def _command(argv: list[str]) -> list[str]:
+    """The command line as it can be given again."""
+    program, *rest = argv
+    if Path(program).name == "__main__.py":
+        return ["python", "-m", "bids_tract", *rest]
+    return [*argv]
 
 
 def _exit_code(failed: list[int], n_complete: int) -> int:

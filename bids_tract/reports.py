@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_tract.dataset import Dataset, Scan
+from bids_tract.errors import BidsTractError
+from bids_tract.files.sidecars import read_json
 from bids_tract.names import run_label
 from bids_tract.report.participant import write_report
 from bids_tract.report.verdicts import plural
@@ -24,6 +25,11 @@ class _Page:
 
     label: str
     scans: tuple[Mapping[str, str], ...]
+
+    def last_of(self, runs: Mapping[str, Path]) -> Path | None:
+        """The last of the runs by label that had to do with a scan of the page."""
+        found = [runs[label] for label in map(run_label, self.scans) if label in runs]
+        return max(found, default=None)
 
 
 def _pages(scans: Sequence[Scan], output_dir: Path) -> list[_Page]:
@@ -43,9 +49,8 @@ def _write(
     """Write one page; what could not be shown. A fault of a report never ends a run."""
     try:
         result = write_report(
-            output_dir, page.label, page.scans,
-            failures=failures, log_dir=log_dir, command=sys.argv,
-        )  # fmt: skip
+            output_dir, page.label, page.scans, failures=failures, log_dir=log_dir
+        )
     except Exception as error:
         return [f"{page.label}: the report could not be made ({type(error).__name__}: {error})"]
     return [f"{page.label}: {error}" for error in result.errors]
@@ -70,7 +75,8 @@ def write_reports(
     failures : mapping of str to str
         Why scans were not finished, by `names.run_label`.
     log_dir : Path or None
-        ``logs/<run>/`` of the run that made them; by default the last one.
+        ``logs/<run>/`` of the run that made them; by default the last one that had to do with the
+        participant.
     n_processes : int
         How many pages are made at a time.
 
@@ -81,14 +87,14 @@ def write_reports(
 
     """
     pages = _pages(dataset.scans, output_dir)
-    log_dir = log_dir or _last_run(output_dir)
-    args = (output_dir, dict(failures), log_dir)
+    runs = _last_runs(output_dir) if log_dir is None else {}
+    work = [(page, output_dir, dict(failures), log_dir or page.last_of(runs)) for page in pages]
     if n_processes == 1 or len(pages) < 2:
-        errors = [error for page in pages for error in _write(page, *args)]
+        errors = [error for one in work for error in _write(*one)]
     else:
         context = multiprocessing.get_context("forkserver")
         with ProcessPoolExecutor(min(n_processes, len(pages)), mp_context=context) as pool:
-            waiting = [pool.submit(_write, page, *args) for page in pages]
+            waiting = [pool.submit(_write, *one) for one in work]
             errors = []
             for page, future in zip(pages, waiting, strict=True):
                 try:
@@ -101,7 +107,12 @@ def write_reports(
     return errors
 
 
-def _last_run(output_dir: Path) -> Path | None:
-    """The folder of the last run that computed something."""
-    runs = sorted(path.parent for path in output_dir.glob("logs/*/CITATION.md"))
-    return runs[-1] if runs else None
+def _last_runs(output_dir: Path) -> dict[str, Path]:
+    """The folder of the last run that had to do with a scan, by its label."""
+    found: dict[str, Path] = {}
+    for path in sorted(output_dir.glob("logs/*/status.json")):
+        try:
+            found |= dict.fromkeys(read_json(path), path.parent)
+        except BidsTractError as error:
+            LOGGER.warning("it is not known which scans the run was about: %s", error)
+    return found

@@ -322,6 +322,30 @@ def test_the_log_file_holds_all_from_the_first_line_on(raw, tmp_path):
         assert done.log.count(message) == 1
 
 
+def test_a_report_tells_the_last_run_of_its_participant(raw, tmp_path):
+    """Also when others were processed since, and when it is made anew."""
+    run(raw, tmp_path / "out", *SMALL, "--max-angle", 25)
+    other = tmp_path / "out" / "logs" / "99999999T000000-aaaaaa"
+    write_json(other / "status.json", {"sub-77": {"Status": "complete"}})
+    (other / "settings.toml").write_text("# of another\n")
+    done = run(raw, tmp_path / "out", *SMALL, "--reports-only")
+    assert done.code == 0
+    page = (tmp_path / "out" / "sub-01.html").read_text()
+    assert re.search(r"^max-angle = 25.0$", page, re.MULTILINE)
+    assert "of another" not in page
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["/a/bin/bids_tract", "in", "out"], ["/a/bin/bids_tract", "in", "out"]),
+        (["/a/bids_tract/__main__.py", "in"], ["python", "-m", "bids_tract", "in"]),
+    ],
+)
+def test_the_command_can_be_given_again(argv, said):
+    assert app._command(argv) == said
+
+
 def test_the_settings_of_a_run_can_be_given_to_another(raw, tmp_path):
     first = run(raw, tmp_path / "out", *SMALL, "--max-angle", 25)
     settings = first.log_dir / "settings.toml"

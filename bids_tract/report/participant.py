@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +54,6 @@ def write_report(
     *,
     failures: Mapping[str, str] | None = None,
     log_dir: Path | None = None,
-    command: Sequence[str] | str = "",
 ) -> ReportResult:
     """Write ``<label>.html`` into the output folder, and the pictures beside the maps.
 
@@ -73,8 +71,6 @@ def write_report(
         count as well.
     log_dir : pathlib.Path, optional
         ``logs/<run>/`` of the run that made the outputs.
-    command : str or sequence of str, optional
-        The command line; that of ``settings.toml`` in `log_dir` by default.
 
     Returns
     -------
@@ -105,10 +101,9 @@ def write_report(
         scan_section(scan, parts, "Diffusion series" if scan.label == label else scan.label)
         for scan in shown
     ]
-    told = command if isinstance(command, str) else shlex.join(command)
     sections += [
         Section("methods", "Methods", _methods(run, shown, parts)),
-        Section("software", "Software and command", _software(run, shown, told)),
+        Section("software", "Software and command", _software(run, shown)),
         Section("messages", "Warnings and errors", _messages(run, shown, parts.errors)),
     ]
     scripts, styles = ["page.js"], []
@@ -162,11 +157,11 @@ def _done(scan: Scan) -> str:
     return f"<h4>What this was for {escape(scan.label)}</h4><p>{escape(told)}</p>" if told else ""
 
 
-def _software(run: RunRecord, scans: Sequence[Scan], command: str) -> str:
+def _software(run: RunRecord, scans: Sequence[Scan]) -> str:
     versions = {str(scan.measures.get("SoftwareVersions", "")) for scan in scans} - {""}
     parts = [f"<p>{escape(one)}</p>" for one in sorted(versions)]
-    if command or run.command:
-        parts.append(f"<h4>Command</h4><pre>{escape(command or run.command)}</pre>")
+    if run.command:
+        parts.append(f"<h4>Command</h4><pre>{escape(run.command)}</pre>")
     if run.settings:
         parts.append(
             f"<details><summary>All settings</summary><pre>{escape(run.settings)}</pre></details>"

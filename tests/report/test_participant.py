@@ -140,6 +140,10 @@ def test_a_sidecar_that_makes_no_sense_does_not_end_the_methods(root):
     assert any("what was done" in error for error in result.errors)
 
 
+def test_the_command_is_that_of_the_run(text):
+    assert "<pre>bids_tract in out participant</pre>" in text
+
+
 def test_the_run_is_told(text):
     read = Reader(text)
     for words in (
@@ -189,7 +193,6 @@ def test_two_scans_and_one_that_failed(root):
     result, read = made(
         root, [SCAN, other, failed],
         failures={run_label(failed): "no <bvec>", "sub-01_run-4_dwi.nii.gz": "cut off"},
-        command=["bids_tract", "a b", "--x"],
     )  # fmt: skip
     assert result.errors == []
     assert len(set(ids(read))) == len(ids(read))
@@ -199,7 +202,6 @@ def test_two_scans_and_one_that_failed(root):
     assert scripts == {"niivue", *views}
     assert "This scan was not finished: no <bvec>" in read.text
     assert "sub-01_run-4_dwi.nii.gz was not finished: cut off" in read.text
-    assert "bids_tract 'a b' --x" in read.text
 
 
 def test_pictures_shrink_to_keep_the_page_small(root, monkeypatch):
