@@ -139,13 +139,15 @@ class Maps:
     @cached_property
     def many_cuts(self) -> Mosaic:
         """Two rows of axial cuts, a coronal and a sagittal one."""
-        return self.many_cuts_of(self.brain)
+        return self.many_cuts_with(self.brain)
 
-    def many_cuts_of(self, region: Bool) -> Mosaic:
-        """Cuts as in `many_cuts`, through another region (X, Y, Z) than the brain."""
-        axial = even_cuts(region, 2, 12)
+    def many_cuts_with(self, region: Bool) -> Mosaic:
+        """The cuts of `many_cuts`, so wide that a region (X, Y, Z) is in them."""
+        axial = even_cuts(self.brain, 2, 12)
         half = (len(axial) + 1) // 2 if len(axial) > 6 else len(axial)
-        rows = [axial[:half], axial[half:], even_cuts(region, 1, 6), even_cuts(region, 0, 5)]
+        rows = [
+            axial[:half], axial[half:], even_cuts(self.brain, 1, 6), even_cuts(self.brain, 0, 5)
+        ]  # fmt: skip
         return lay_out(self.upright, box_of(region), rows, SHEET)
 
     @cached_property
@@ -213,7 +215,7 @@ def _mask(maps: Maps) -> Drawn:
         return picture
 
     return Drawn(
-        paint(maps.many_cuts_of(region), tile_of),
+        paint(maps.many_cuts_with(region), tile_of),
         f"Orange: the outline of the mask, on {maps.ground_name}. It should follow the edge of "
         f"the brain: nothing cut off, no skull and no eyes inside.{maps.remark()}",
         f"Cuts through {maps.ground_name} with the outline of the brain mask.",

@@ -154,7 +154,7 @@ def _methods(run: RunRecord, scans: Sequence[Scan], parts: Parts) -> str:
 
 def _done(scan: Scan) -> str:
     told = scan_methods(scan.measures)
-    return f"<h4>What this was for {escape(scan.label)}</h4><p>{escape(told)}</p>" if told else ""
+    return f"<h4>As it was done for {escape(scan.label)}</h4><p>{escape(told)}</p>" if told else ""
 
 
 def _software(run: RunRecord, scans: Sequence[Scan]) -> str:

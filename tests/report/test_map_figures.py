@@ -45,7 +45,7 @@ def test_half_a_brain_that_the_mask_lost_is_in_the_picture(maps, tmp_path):
     write_map(half, read_map(maps.files["brain_mask"]) * left, maps.grid)
     damaged = Maps({**maps.files, "brain_mask": half})
     region = damaged.brain | beside(damaged["dwiref"], damaged.brain)
-    picture, mosaic = DRAW["mask"](damaged).picture, damaged.many_cuts_of(region)
+    picture, mosaic = DRAW["mask"](damaged).picture, damaged.many_cuts_with(region)
     assert picture.shape[:2] == (mosaic.height, mosaic.width)
     farthest = 0.0
     for tile in mosaic.tiles:

@@ -116,7 +116,7 @@ def test_without_a_gradient_check_there_is_no_such_table(root):
 
 def test_the_methods_say_what_was_done_to_each_scan(text):
     read = Reader(text)
-    assert "What this was for sub-01_dir-AP" in read.text
+    assert "As it was done for sub-01_dir-AP" in read.text
     assert "64 directions at b = 2000 s/mm²" in read.text
     assert "500 seeds kept 300 streamlines" in read.text
 
