@@ -122,7 +122,7 @@ def cases(
                     {"count": min(_DRAWN, counts[0])}),
         )),
         Case("reports", STUDY, "scan", tuple(
-            Program(f"{OURS}, {count:,} scans", "ours:group", {"scans": count}) for count in scans
+            Program(f"{OURS}, {count:,} scans", "study:group", {"scans": count}) for count in scans
         )),
     )  # fmt: skip
 

@@ -24,8 +24,6 @@ from bids_tract.core.tracking.walk import Walker, track
 from bids_tract.core.types import Bool, SHField, Streamlines
 from bids_tract.files.grids import Grid
 from bids_tract.files.tractograms.trx import TrxWriter
-from bids_tract.report.group import write_group
-from tests.report.studies import make_study
 
 STEP_MM = {"det": 1.0, "prob": 1.0, "pft": 0.5}
 MAX_ANGLE_DEG = 30.0
@@ -133,20 +131,6 @@ def views(folder: Path, count: int) -> Work:
 
     draw(Streamlines.from_list(lines[:1], np.arange(1)))
     return lambda: draw(drawn)
-
-
-def group(folder: Path, scans: int) -> Work:
-    """The group level on the sidecars and measures of so many made-up scans."""
-    study = folder / f"study-{scans}"
-    if not study.exists():
-        make_study(study, scans)
-
-    def write() -> Outcome:
-        result = write_group(study / "out", study / "bids")
-        assert not result.errors
-        return Outcome(scans)
-
-    return write
 
 
 def _many(

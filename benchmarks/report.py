@@ -115,23 +115,30 @@ def readings(rows: Sequence[Row], scene: str) -> list[Reading]:
     if one and two:
         gain = _wall(one) / _wall(two)
         found.append(Reading(f"{PFT}: wall time of 1 thread over that of 2", gain, 1.8))
-    for work, peak_mb in ((MEMORY, 2000), (STUDY, 500)):
-        sizes = [row for row in rows if (row.scene, row.work) == (scene, work)]
-        if len(sizes) == 2:
-            few, many = (row.median(lambda run: run.peak_mb) for row in sizes)
-            how_many = sizes[1].program.removeprefix(f"{OURS}, ")
-            found += [
-                Reading(f"{work}: peak MB of {how_many}", many, peak_mb, at_most=True),
-                Reading(f"{work}: peak of {how_many} over that of a tenth", many / few,
-                        1.1, at_most=True),
-            ]  # fmt: skip
-    drawn, study = _row(rows, scene, VIEWS, OURS), [row for row in rows if row.work == STUDY]
-    if drawn:
+    if sizes := _sizes(rows, scene, MEMORY):
+        few, many = (row.median(lambda run: run.peak_mb) for row in sizes)
+        streamlines = f"{sizes[1].runs[0].streamlines:,} streamlines"
+        found.append(Reading(f"{MEMORY}: peak MB of {streamlines}", many, 2000, at_most=True))
+        sentence = f"{MEMORY}: peak of {streamlines} over that of a tenth"
+        found.append(Reading(sentence, many / few, 1.1, at_most=True))
+    if sizes := _sizes(rows, scene, STUDY):
+        few, many = (row.median(lambda run: run.peak_mb) for row in sizes)
+        more = sizes[1].runs[0].units - sizes[0].runs[0].units
+        # A row of the table, which medians need, and its part of the page.
+        sentence = f"{STUDY}: growth of the peak in kB a scan"
+        found.append(Reading(sentence, 1000 * (many - few) / more, 5, at_most=True))
+        seconds = sizes[1].median(lambda run: run.wall_s)
+        scans = f"{sizes[1].runs[0].units:,} scans"
+        found.append(Reading(f"{STUDY}: seconds of {scans}", seconds, 300, at_most=True))
+    if drawn := _row(rows, scene, VIEWS, OURS):
         found.append(Reading(f"{VIEWS}: seconds a view", _wall(drawn) / 1e6, 2, at_most=True))
-    if study:
-        seconds = study[-1].median(lambda run: run.wall_s)
-        found.append(Reading(f"{STUDY}: seconds", seconds, 300, at_most=True))
     return found
+
+
+def _sizes(rows: Sequence[Row], scene: str, work: str) -> tuple[Row, ...]:
+    """The rows of the same work in two sizes."""
+    found = tuple(row for row in rows if (row.scene, row.work) == (scene, work))
+    return found if len(found) == 2 else ()
 
 
 def _wall(row: Row) -> float:
