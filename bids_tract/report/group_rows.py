@@ -147,6 +147,8 @@ def rows_section(columns: Sequence[PageColumn], n_rows: int) -> str:
         f'<table id="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         '<p class="pager" hidden><button type="button" class="action" id="back">Back</button> '
         '<button type="button" class="action" id="next">Next</button></p>'
+        '<p class="hint" id="rows-hint">These are the first columns; all are in '
+        "group_tractography.tsv.</p>"
     )
 
 
