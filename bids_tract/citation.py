@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_tract import __version__
-from bids_tract.resolved import maps_used, needs_tissue, tissue_rule
+from bids_tract.resolved import Corrections, maps_used, needs_tissue, tissue_rule
 from bids_tract.settings import (
     SCALAR_MAPS,
-    PrepareSettings,
     SeedingSettings,
     Settings,
     Threshold,
@@ -134,9 +134,11 @@ _METHODS = {
 }
 
 
-def references(settings: Settings) -> list[Reference]:
-    """The papers behind what was asked for, in the order of the work."""
-    used: set[str | None] = {*settings.model.model, "dipy", "nipype", *_of_raw(settings.prepare)}
+def references(settings: Settings, done: Sequence[Corrections]) -> list[Reference]:
+    """The papers behind what was asked for and done to series, in the order of the work."""
+    used: set[str | None] = {*settings.model.model, "dipy", "nipype", *_of_raw(done)}
+    if "rigid" in used:
+        used.add("motion")
     used |= {tissue_rule(settings, method) for method in settings.tracking.tracking}
     if settings.gradients.gradient_check != "off":
         used.add("orientation")
@@ -153,35 +155,33 @@ def references(settings: Settings) -> list[Reference]:
     return [REFERENCES[key] for key in order if key in used]
 
 
-def _of_raw(asked: PrepareSettings) -> dict[str, str]:
-    """What is done to raw series, reference by reference, in words."""
-    if asked.preprocessed:
-        return {}
-    denoising = {
-        "auto": {"mppca": "denoised by Marchenko-Pastur PCA (where there are enough volumes)"},
-        "mppca": {"mppca": "denoised by Marchenko-Pastur PCA"},
-        "patch2self": {"patch2self": "denoised by patch2self"},
-        "none": {},
-    }[asked.denoise]
-    unringing = {
-        "auto": {"unring": "freed from Gibbs ringing (where k-space was covered in full)"},
-        "on": {"unring": "freed from Gibbs ringing"},
-        "off": {},
-    }[asked.unring]
-    motion = {
-        "eddy": {"motion": "corrected for head motion and eddy currents by registration"},
-        "rigid": {"motion": "corrected for head motion by registration"},
-        "none": {},
-    }[asked.motion]
-    return {**denoising, **unringing, **motion}
+def _of_raw(done: Sequence[Corrections]) -> dict[str, str]:
+    """What was done to raw series, reference by reference, in words."""
+    steps = {
+        "mppca": ("denoised by Marchenko-Pastur PCA", [one.denoise == "mppca" for one in done]),
+        "patch2self": ("denoised by patch2self", [one.denoise == "patch2self" for one in done]),
+        "unring": ("freed from Gibbs ringing", [one.unring is not None for one in done]),
+        "motion": (
+            "corrected for head motion and eddy currents by registration",
+            [one.motion == "eddy" for one in done],
+        ),
+        "rigid": (
+            "corrected for head motion by registration", [one.motion == "rigid" for one in done]
+        ),
+    }  # fmt: skip
+    return {
+        key: words if all(where) else f"{words} ({sum(where):,} of {len(done):,} series)"
+        for key, (words, where) in steps.items()
+        if any(where)
+    }
 
 
-def methods(settings: Settings) -> str:
+def methods(settings: Settings, done: Sequence[Corrections]) -> str:
     """The methods in words, with the parameters that were used."""
     tracking = settings.tracking
     sentences = [f"Diffusion data were processed with bids_tract {__version__}."]
-    if steps := list(_of_raw(settings.prepare).values()):
-        sentences.append(f"Raw series were {_listed(steps)}; preprocessed ones were left alone.")
+    if steps := list(_of_raw(done).values()):
+        sentences.append(f"Raw series were {_listed(steps)}.")
     if settings.gradients.gradient_check != "off":
         sentences.append(
             "The gradient table was checked by the coherence of neighbouring fibre directions."
@@ -263,15 +263,24 @@ def _ends(settings: Settings) -> str:
     return f"They ended {_listed(told)}."
 
 
-def as_markdown(settings: Settings) -> str:
-    """``CITATION.md``: methods and references."""
-    listed = "\n".join(f"- {reference.text}" for reference in references(settings))
-    return f"# Methods\n\n{methods(settings)}\n\n# References\n\n{listed}\n"
+def as_markdown(settings: Settings, done: Sequence[Corrections]) -> str:
+    """``CITATION.md``: methods and references.
+
+    Parameters
+    ----------
+    settings : Settings
+        What was asked for.
+    done : sequence of Corrections
+        What is done to each diffusion series.
+
+    """
+    listed = "\n".join(f"- {reference.text}" for reference in references(settings, done))
+    return f"# Methods\n\n{methods(settings, done)}\n\n# References\n\n{listed}\n"
 
 
-def as_bibtex(settings: Settings) -> str:
+def as_bibtex(settings: Settings, done: Sequence[Corrections]) -> str:
     """``CITATION.bib``: the references."""
-    return "\n".join(reference.bibtex for reference in references(settings))
+    return "\n".join(reference.bibtex for reference in references(settings, done))
 
 
 def _listed(words: list[str]) -> str:

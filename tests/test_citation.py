@@ -6,6 +6,7 @@ import pytest
 
 from bids_tract import __version__
 from bids_tract.citation import REFERENCES, as_bibtex, as_markdown, references
+from bids_tract.resolved import Corrections
 from tests.plans import asked
 
 CSA, CSD, PFT, ACT = "Aganj", "Tournier", "Girard", "Smith"
@@ -26,7 +27,7 @@ CSA, CSD, PFT, ACT = "Aganj", "Tournier", "Girard", "Smith"
     ],
 )
 def test_what_was_used_is_cited_and_nothing_else(said, cited):
-    text = as_markdown(asked(**said))
+    text = as_markdown(asked(**said), [])
     assert {name for name in (CSA, CSD, PFT, ACT) if name in text} == cited
     assert "Garyfallidis" in text
     assert "Gorgolewski" in text
@@ -34,7 +35,7 @@ def test_what_was_used_is_cited_and_nothing_else(said, cited):
 
 def test_the_methods_in_words():
     text = as_markdown(
-        asked(model=["csa", "csd"], tracking=["det", "prob"], step_mm=0.4, random_seed=3)
+        asked(model=["csa", "csd"], tracking=["det", "prob"], step_mm=0.4, random_seed=3), []
     )
     assert f"bids_tract {__version__}" in text
     assert "constant solid angle ODFs and constrained spherical deconvolution" in text
@@ -66,45 +67,52 @@ def test_the_methods_in_words():
     ],
 )
 def test_seeds_and_ends_in_words(said, words):
-    assert words in as_markdown(asked(**said))
+    assert words in as_markdown(asked(**said), [])
+
+
+RAW = Corrections("mppca", 2, "eddy")
 
 
 @pytest.mark.parametrize(
-    ("said", "cited"),
+    ("said", "done", "cited"),
     [
-        ({}, {"mppca", "unring", "motion", "orientation"}),
-        ({"preprocessed": True}, {"orientation"}),
-        ({"denoise": "patch2self"}, {"patch2self", "unring", "motion", "orientation"}),
-        ({"denoise": "none", "unring": "off", "motion": "none"}, {"orientation"}),
-        ({"gradient_check": "off", "preprocessed": True}, set()),
-        (
-            {"tracking": "pft", "preprocessed": True},
-            {"orientation", "registration", "segmentation"},
-        ),
+        ({}, [RAW, RAW], {"mppca", "unring", "motion", "orientation"}),
+        ({}, [Corrections()], {"orientation"}),
+        ({}, [Corrections("patch2self", None, "rigid")], {"patch2self", "motion", "orientation"}),
+        ({}, [RAW, Corrections("patch2self")],
+         {"mppca", "patch2self", "unring", "motion", "orientation"}),
+        ({"gradient_check": "off"}, [Corrections()], set()),
+        ({"tracking": "pft"}, [Corrections()], {"orientation", "registration", "segmentation"}),
     ],
-)
-def test_what_is_done_to_raw_data_is_cited(said, cited):
+)  # fmt: skip
+def test_what_was_done_to_series_is_cited(said, done, cited):
     optional = {
         "mppca", "patch2self", "unring", "motion", "orientation", "registration", "segmentation",
     }  # fmt: skip
-    found = {key for key in optional if REFERENCES[key] in references(asked(**said))}
+    found = {key for key in optional if REFERENCES[key] in references(asked(**said), done)}
     assert found == cited
 
 
 def test_corrections_in_words():
-    text = as_markdown(asked(denoise="mppca", unring="off", motion="rigid"))
+    text = as_markdown(asked(), [Corrections("mppca", None, "rigid")])
     assert (
         "Raw series were denoised by Marchenko-Pastur PCA and corrected for head motion by "
-        "registration; preprocessed ones were left alone." in text
+        "registration." in text
     )
-    assert "Raw series" not in as_markdown(asked(preprocessed=True))
+    text = as_markdown(asked(), [RAW, Corrections(None, None, "eddy")])
+    assert (
+        "Raw series were denoised by Marchenko-Pastur PCA (1 of 2 series), freed from Gibbs "
+        "ringing (1 of 2 series) and corrected for head motion and eddy currents by registration."
+        in text
+    )
+    assert "Raw series" not in as_markdown(asked(), [Corrections()])
 
 
 def test_bibtex_has_an_entry_for_each_reference():
     settings = asked(tracking=["prob", "pft"], model=["csa", "csd"])
-    text = as_bibtex(settings)
+    text = as_bibtex(settings, [])
     entries = re.findall(r"^@article\{(\w+),$", text, re.MULTILINE)
-    assert entries == [reference.key for reference in references(settings)]
+    assert entries == [reference.key for reference in references(settings, [])]
     assert len(set(entries)) == len(entries) == text.count("doi = {10.")
     assert text.count("{") == text.count("}")
 

@@ -20,6 +20,7 @@ _REASONS = {
     errno.EPERM: "no permission to write in {folder}; choose another output folder",
     errno.EEXIST: "{folder} cannot be made: a file of that name is in the way",
     errno.ENOTDIR: "{folder} cannot be made: a part of its path is a file",
+    errno.EISDIR: "in {folder} a folder is in the way of a file: {target}; move it away",
 }
 
 
@@ -43,7 +44,8 @@ def writing_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REASONS or _is_elsewhere(error, folder):
             raise
-        raise OutputError(_REASONS[error.errno].format(folder=folder)) from error
+        target = error.filename2 or error.filename
+        raise OutputError(_REASONS[error.errno].format(folder=folder, target=target)) from error
 
 
 def _is_elsewhere(error: OSError, folder: Path) -> bool:

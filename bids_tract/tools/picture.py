@@ -23,6 +23,7 @@ _FILLINGS = {"black": (0.0, 0.0, 0.0, 1.0), "white": (1.0,) * 4, "transparent": 
 _OPAQUE = (".jpg", ".jpeg")
 _SUFFIXES = (".png", ".webp", *_OPAQUE)
 _SIZES = range(50, 10_001)
+_NOT_A_VIEW = f"'{{}}' is not a view; expected {', '.join(VIEWS)} or azimuth:elevation in degrees"
 # An image behind streamlines is darker, so that they stand out.
 _BRIGHTNESS = 0.7
 
@@ -83,7 +84,13 @@ def make_picture(
     else:
         grid = read_grid(on)
         volume = np.nan_to_num(read_map(on, grid), posinf=0.0, neginf=0.0)
-        cameras = cameras_for(streamlines, axes, size, _corners(volume, grid))
+        corners = _corners(volume, grid)
+        if not _meet(corners, streamlines.points):
+            raise DataError(
+                f"{on} and {tractogram} lie in different places of the world; give an image of "
+                "the space that the tractogram is in"
+            )
+        cameras = cameras_for(streamlines, axes, size, corners)
         ground = _ground(volume, grid, filling)
     picture = draw_views(streamlines, cameras, filling, ground)
     _save(picture, output)
@@ -96,9 +103,9 @@ def _axes(view: str) -> Float64:
     try:
         azimuth, elevation = VIEWS[name] if name in VIEWS else map(float, name.split(":"))
     except ValueError as error:
-        raise UsageError(
-            f"'{name}' is not a view; expected {', '.join(VIEWS)} or azimuth:elevation in degrees"
-        ) from error
+        raise UsageError(_NOT_A_VIEW.format(name)) from error
+    if not (np.isfinite(azimuth) and np.isfinite(elevation)):
+        raise UsageError(_NOT_A_VIEW.format(name))
     return look_from(azimuth, elevation)
 
 
@@ -119,6 +126,12 @@ def _corners(volume: Float32, grid: Grid) -> Float32:
     box = box_of(volume > 0, 0)
     ends = np.array(np.meshgrid(*[(low - 0.5, high - 0.5) for low, high in box])).reshape(3, -1)
     return (ends.T @ grid.affine[:3, :3].T + grid.affine[:3, 3]).astype(np.float32)
+
+
+def _meet(some: Float32, others: Float32) -> bool:
+    """Whether the boxes around two clouds of points overlap."""
+    others = others[np.isfinite(others).all(axis=1)]
+    return bool((some.min(0) <= others.max(0)).all() and (others.min(0) <= some.max(0)).all())
 
 
 def _ground(volume: Float32, grid: Grid, filling: tuple[float, ...]) -> Ground:

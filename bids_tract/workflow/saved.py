@@ -119,5 +119,6 @@ def write_run_files(log_dir: Path, settings: Settings, plan: Plan, argv: Sequenc
     text = f"# {command}\n" + tomli_w.dumps(to_table(settings))
     _write_text(log_dir / "settings.toml", text)
     write_json(log_dir / "plan.json", plan.as_dict())
-    _write_text(log_dir / "CITATION.md", as_markdown(settings))
-    _write_text(log_dir / "CITATION.bib", as_bibtex(settings))
+    done = [job.corrections for job in plan.jobs]
+    _write_text(log_dir / "CITATION.md", as_markdown(settings, done))
+    _write_text(log_dir / "CITATION.bib", as_bibtex(settings, done))

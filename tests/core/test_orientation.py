@@ -244,6 +244,21 @@ def test_a_human_scan_is_far_from_any_doubt():
 
 
 @needs_shared
+@pytest.mark.parametrize("run", ["AP", "PA"])
+@pytest.mark.parametrize(
+    "order", [np.arange(20)[::-1], np.roll(np.arange(20), 1)], ids=["reversed", "one too late"]
+)
+def test_directions_in_another_order_are_not_mended_by_axes(run, order):
+    data, gradients, mask = real(XA30.replace("AP", run))
+    bvecs = gradients.bvecs.copy()
+    weighted = np.flatnonzero(~gradients.is_b0)
+    bvecs[weighted] = bvecs[weighted[order]]
+    found = check_orientation(data, replace(gradients, bvecs=bvecs), mask, (3.0, 3.0, 3.0))
+    assert found.verdict in ("wrong", "unsure")
+    assert "not in the order of the volumes" in found.reason
+
+
+@needs_shared
 @pytest.mark.parametrize("stem", [FIBERCUP, FIBERCUP.replace("b1500avg", "b2000")])
 def test_three_slices_show_flips_within_their_plane_only(stem):
     data, gradients, mask = real(stem)

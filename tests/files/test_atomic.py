@@ -75,6 +75,16 @@ def test_a_file_in_the_way_of_the_folder(tmp_path):
             check_writable(folder)
 
 
+def test_a_folder_in_the_way_of_the_file(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with (
+        pytest.raises(OutputError, match=r"in the way of a file: .*/a\.txt; move it away"),
+        replacing(tmp_path / "a.txt") as temporary,
+    ):
+        temporary.write_text("new")
+    assert names(tmp_path) == ["a.txt"]
+
+
 def test_check_writable_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == []

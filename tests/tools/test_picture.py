@@ -12,6 +12,7 @@ from PIL import Image
 
 from bids_tract import machine
 from bids_tract.core.types import Streamlines
+from bids_tract.files.grids import Grid
 from bids_tract.files.images import write_map
 from bids_tract.files.tractograms import write_tractogram
 from bids_tract.tools.cli import main
@@ -164,7 +165,7 @@ def fails(code, capsys, *arguments):
 @pytest.mark.parametrize(
     "options",
     [("--view", "above"), ("--view", "1:2:3"), ("--view", "nan"), ("--view", "left,"),
-     ("--size", "10"), ("--max-streamlines", "0")],
+     ("--view", "nan:0"), ("--size", "10"), ("--max-streamlines", "0")],
 )  # fmt: skip
 def test_options_that_make_no_sense(trx, tmp_path, capsys, options):
     fails(2, capsys, trx, tmp_path / "out.png", *options)
@@ -177,6 +178,15 @@ def test_names_that_are_no_pictures(trx, tmp_path, capsys, name):
 
 def test_what_cannot_be_transparent(trx, tmp_path, capsys):
     fails(2, capsys, trx, tmp_path / "out.jpg", "--background", "transparent")
+
+
+def test_an_image_of_another_place(trx, tmp_path, capsys):
+    affine = np.eye(4)
+    affine[:3, 3] = 5000
+    write_map(tmp_path / "far.nii.gz", np.ones((4, 4, 4), np.float32), Grid((4, 4, 4), affine))
+    said = fails(65, capsys, trx, tmp_path / "a.png", "--on", tmp_path / "far.nii.gz")
+    assert "lie in different places of the world" in said
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_files_that_are_not_there(trx, tmp_path, capsys):
