@@ -52,6 +52,7 @@ def _count(
 ) -> None:  # fmt: skip
     """Add to `counts`; `last` holds the number of the streamline that was last in a voxel."""
     here, step = np.empty(3), np.empty(3)
+    farthest = counts.shape[0] + counts.shape[1] + counts.shape[2]
     for line in range(len(offsets) - 1):
         for n in range(offsets[line], offsets[line + 1]):
             following = min(n + 1, offsets[line + 1] - 1)
@@ -65,6 +66,8 @@ def _count(
             if not np.isfinite(here[0] + here[1] + here[2] + longest):
                 continue
             looks = max(1, int(np.ceil(longest / _STEP)))
+            if longest > farthest:  # astray: no step is longer than the image
+                looks = 1
             for look in range(looks):
                 share = look / looks
                 i = int(np.floor(here[0] + share * step[0] + 0.5))

@@ -77,7 +77,7 @@ def write_table(path: Path, columns: Mapping[str, Iterable[object]]) -> None:
 
 
 def _word(value: object) -> str:
-    if isinstance(value, float):  # NumPy's are, too
+    if isinstance(value, float | np.floating):
         return f"{value:.6g}" if math.isfinite(value) else "n/a"
     return "n/a" if value is None else str(value)
 

@@ -69,3 +69,28 @@ def test_between_distant_points_no_voxel_is_missed():
 def test_what_lies_nowhere_or_outside_does_not_count(odd):
     counts = counted(np.eye(4), bundle([odd, odd], [(1, 1, 1), (2, 1, 1)]))
     assert counts.sum() == 2
+
+
+def test_a_line_of_distant_points_passes_where_its_quarters_of_a_voxel_lie():
+    """On an image whose axes are not the world's, and from the first point on."""
+    rng = np.random.default_rng(6)
+    ends = rng.uniform((0, 0, 0), np.array(SHAPE) - 1, (60, 2, 3))
+    looks = [1 + int(np.abs(end - start).max() / 0.25) for start, end in ends]
+    fine = [np.linspace(*pair, n + 1) for pair, n in zip(ends, looks, strict=True)]
+    to_world = OBLIQUE[:3, :3].T
+    expected = density_map([one @ to_world + OBLIQUE[:3, 3] for one in fine], OBLIQUE, SHAPE)
+    assert expected.max() > 2
+    found = counted(OBLIQUE, bundle(*(pair @ to_world + OBLIQUE[:3, 3] for pair in ends)))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_point_that_went_astray_costs_nothing():
+    lines = bundle([(1, 1, 1), (2, 1, 1), (1e12, 1e12, 1), (3, 1, 1)])
+    counts = counted(np.eye(4), lines)  # by walking there it would take hours
+    assert counts[1:4, 1, 1].tolist() == [1, 1, 1]
+    assert counts.sum() == 3
+
+
+def test_a_step_through_the_whole_image_is_walked():
+    counts = counted(np.eye(4), bundle([(0, 3, 3), (13, 3, 3)]))
+    assert counts[:, 3, 3].tolist() == 14 * [1]

@@ -68,6 +68,32 @@ def test_labels_are_not_mixed():
     assert set(np.unique(result)) <= {0, 7, 2035}
 
 
+def test_labels_are_not_mixed_on_a_coarser_grid():
+    """A label is that of the voxel's middle, whatever lies around it."""
+    labels = np.random.default_rng(3).choice([0, 7, 2035], (15, 18, 21)).astype(np.int16)
+    grid = Grid(SHAPE, OBLIQUE)
+    result = resample_array(labels, finer(grid, 3).affine, grid, order=0)
+    np.testing.assert_array_equal(result, labels[1::3, 1::3, 1::3])
+
+
+def test_points_are_as_many_along_each_axis_as_the_image_is_finer_there():
+    """Four along the grid's first axis, which is the image's third, and one along the others."""
+    affine = np.eye(4)[[2, 0, 1, 3]] @ np.diag([1, 1, 0.25, 1])
+    affine[0, 3] = -0.375
+    data = numbers(6, 7, 20)
+    result = resample_array(data, affine, Grid((5, 6, 7), np.eye(4)))
+    expected = data.reshape(6, 7, 5, 4).mean(axis=3).transpose(2, 0, 1)
+    np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+def test_half_as_fine_again_takes_two_points():
+    data = np.zeros((6, 1, 1), np.float32)
+    data[1] = 1
+    result = resample_array(data, np.diag([2 / 3, 1, 1, 1]), Grid((4, 1, 1), np.eye(4)))
+    # Points lie at -0.375 and 0.375, 1.125 and 1.875, ... of the image's voxels.
+    np.testing.assert_allclose(result[:, 0, 0], [0.375 / 2, 1 / 2, 0, 0], atol=1e-6)
+
+
 def test_voxels_that_are_not_finite_count_as_zero():
     data = np.ones(SHAPE, np.float32)
     data[2, 2, 2], data[3, 3, 3] = np.nan, np.inf

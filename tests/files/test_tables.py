@@ -131,3 +131,8 @@ def test_a_matrix_that_is_not_there_or_holds_nothing(tmp_path):
         read_matrix(matrix_file(tmp_path, ""))
     with pytest.raises(DataError, match="holds no line"):
         read_matrix(matrix_file(tmp_path, "\n\n"))
+
+
+def test_numbers_of_half_the_precision_are_numbers(tmp_path):
+    write_table(tmp_path / "a.tsv", {"a": np.array([np.nan, 1 / 3], np.float32)})
+    assert (tmp_path / "a.tsv").read_text() == "a\nn/a\n0.333333\n"

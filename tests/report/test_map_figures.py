@@ -112,6 +112,41 @@ def test_sticks_point_as_the_fibres_do(maps):
     assert np.median(angles) == pytest.approx(expected_angle, abs=4)
 
 
+def with_peaks(maps, folder, values):
+    path = folder / "peaks.nii.gz"
+    write_map(path, values, maps.grid)
+    return Maps({**maps.files, "csd_peaks": path})
+
+
+def test_no_stick_is_longer_than_its_voxel(maps, tmp_path):
+    peaks = read_map(maps.files["csd_peaks"], ndim=4)
+    one_huge = peaks.copy()
+    one_huge[tuple(np.argwhere(peaks.any(axis=3))[::50].T)] *= 50
+    np.testing.assert_array_equal(
+        DRAW["peaks"](with_peaks(maps, tmp_path, one_huge)).picture, DRAW["peaks"](maps).picture
+    )
+
+
+def test_sticks_are_short_where_there_is_little(maps, tmp_path):
+    """A third of the voxels, as white matter is, tells what a whole voxel stands for."""
+    peaks = read_map(maps.files["csd_peaks"], ndim=4)
+    filled = np.argwhere(peaks.any(axis=3))
+    little = peaks.copy()
+    little[tuple(filled[: 2 * len(filled) // 3].T)] *= 0.1
+    coloured = [
+        (np.ptp(DRAW["peaks"](one).picture, axis=2) > 0.3).sum()
+        for one in (maps, with_peaks(maps, tmp_path, little))
+    ]
+    assert coloured[1] < 0.75 * coloured[0]
+
+
+def test_peaks_are_those_of_csd_and_where_there_are_none_of_csa(maps):
+    csa = {"csa_peaks" if key == "csd_peaks" else key: path for key, path in maps.files.items()}
+    assert "of the orientation distribution" in DRAW["peaks"](Maps(csa)).caption
+    both = Maps({**maps.files, "csa_peaks": maps.files["dwiref"]})
+    assert "of the fibre orientation distribution" in DRAW["peaks"](both).caption
+
+
 def test_without_a_stop_mask_no_border_is_spoken_of(maps):
     files = {key: path for key, path in maps.files.items() if key != "stop_mask"}
     drawn = DRAW["gfa"](Maps(files))

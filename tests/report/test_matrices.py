@@ -107,9 +107,18 @@ def test_a_direction_is_seen_or_said():
     assert as_network(NAMES, one_way, directed=False).directed  # the values say otherwise
     assert as_network(NAMES, np.triu(one_way), directed=True).density == 2 / 6
     assert not as_network(NAMES, np.triu(one_way)).directed
-    rounded = one_way + one_way.T
-    rounded[0, 1] *= 1 + 1e-6
-    assert not as_network(NAMES, rounded).directed
+    alike = one_way + one_way.T
+    assert as_network(NAMES, alike, directed=True).directed  # it is said, whatever the values
+    for factor, directed in ((1 + 1e-6, False), (1.01, True)):
+        nearly = alike.copy()
+        nearly[0, 1] *= factor
+        assert as_network(NAMES, nearly).directed is directed
+
+
+def test_a_region_that_is_only_reached_is_not_alone():
+    values = np.zeros((3, 3))
+    values[0, 1] = 4.0
+    assert as_network(NAMES, values, directed=True).alone() == ["c"]
 
 
 def test_the_strongest_pairs_and_the_regions_without_any():

@@ -38,6 +38,10 @@ def test_lengths_fall_into_the_right_bars(tmp_path):
     found, _ = measure_tractogram(path, GRID, None)
     assert found["Length"]["Histogram"] == {"Start": 0.0, "Width": 5.0, "Counts": [2, 0, 3]}
     assert found["Length"]["Median"] == 12
+    assert found["Length"]["Mean"] == pytest.approx(8.7)
+    # A fifth and four fifths of the way between the two shortest and the two longest.
+    assert found["Length"]["Percentile5"] == pytest.approx(2.4)
+    assert found["Length"]["Percentile95"] == pytest.approx(12.9)
     assert found["Length"]["Longest"] == 13
     assert "Visited" not in found
 

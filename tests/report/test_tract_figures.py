@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bids_tract.core.drawing.camera import VIEWS, look_from
 from bids_tract.core.drawing.colours import scale
+from bids_tract.core.drawing.views import cameras_for, draw_views
 from bids_tract.errors import DataError, MissingInputError
 from bids_tract.files.grids import Grid
 from bids_tract.names import density_path
@@ -30,7 +32,7 @@ def inside(places, margin):
 def test_the_density_is_where_the_bundle_is(tracts):
     picture = DRAW["density"](tracts).picture
     strongest = scale(np.array([0.8, 0.9, 1.0])).mean(axis=0)
-    found = 0
+    found = brightest = every = 0
     for tile in tracts.maps.many_cuts.tiles:
         part = picture[tile.place]
         places = tile.camera.plane()
@@ -38,8 +40,20 @@ def test_the_density_is_where_the_bundle_is(tracts):
         yellow = coloured & (np.abs(part - strongest).max(axis=2) < 0.25)
         # Interpolation reaches into the neighbouring voxels, of up to 4 mm.
         assert inside(places[yellow], 6).all()
+        # Where no streamline is, nothing is laid over the grey.
+        assert np.ptp(part[~inside(places, 8)], axis=1).max() < 1e-3
         found += yellow.sum()
+        brightest += (np.abs(part - scale(np.array(1.0))).max(axis=2) < 0.02).sum()
+        every += coloured.sum()
     assert found > 300
+    assert 0 < brightest < 0.1 * every  # the scale ends where few voxels are beyond
+
+
+def test_a_single_streamline_has_a_colour(tmp_path):
+    grid = GRIDS["LAS"]
+    tracts = Tracts(make_tractogram(tmp_path, grid, 1), Maps(make_scan(tmp_path, grid)))
+    picture = DRAW["density"](tracts).picture
+    assert np.isfinite(picture).all()
 
 
 def test_the_bar_names_powers_of_ten(tracts):
@@ -65,6 +79,14 @@ def test_streamlines_on_cuts_are_red_where_the_bundle_is(tracts):
 def test_three_views_show_the_bundle(tracts):
     picture = DRAW["views"](tracts).picture
     assert ((picture[..., 0] > 0.5) & (picture[..., 1:].max(axis=2) < 0.2)).sum() > 5000
+
+
+def test_the_three_views_are_those_that_the_caption_names(tracts):
+    drawn = DRAW["views"](tracts)
+    assert drawn.caption.startswith("From the left, from the back and from above")
+    axes = [look_from(*VIEWS[view]) for view in ("left", "back", "top")]
+    sheet = draw_views(tracts.shown, cameras_for(tracts.shown, axes, 620), (0, 0, 0, 1))
+    np.testing.assert_array_equal(drawn.picture, sheet[..., :3])
 
 
 def test_captions_say_how_many_are_shown(tracts, monkeypatch):

@@ -59,7 +59,7 @@ def test_a_stage_with_three_maps_says_once_what_it_cost(tmp_path):
     run(job, tmp_path)
     took = time.monotonic() - before
     said = [one for one in sidecars(job) if "WallTime" in one or "PeakMemoryGB" in one]
-    assert len(said) == 1
+    assert said == [sidecars(job)[-1]]  # of the file that is written last
     assert 0.05 <= said[0]["WallTime"] <= took + 0.01
     assert 0.02 < said[0]["PeakMemoryGB"] < 10
     assert {one["Digest"] for one in sidecars(job)} == {job.stages["tensor"].digest}
@@ -93,4 +93,5 @@ def test_memory_is_that_since_the_beginning():
     before = effort.peak_gb
     small = np.ones(25_000_000)
     del small
-    assert 0.15 < effort.peak_gb - before < 0.3
+    # Units of 1e9 bytes; 4 MB of other things meanwhile.
+    assert effort.peak_gb - before == pytest.approx(0.2, abs=0.004)

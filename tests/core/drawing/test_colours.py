@@ -44,6 +44,9 @@ def test_the_window_leaves_out_what_is_rare():
     values = np.concatenate([np.full(995, 7.0), np.full(5, 1e6), [np.nan]]).astype(np.float32)
     assert window_of(values, np.ones(1001, bool)) == (0.0, 7.0)
     assert window_of(values, np.zeros(1001, bool)) == (0.0, 1.0)
+    assert window_of(np.zeros(9, np.float32), np.ones(9, bool)) == (0.0, 1.0)
+    even = np.arange(101, dtype=np.float32)
+    assert window_of(even, np.ones(101, bool)) == (0.0, 99.0)
 
 
 def test_blending_covers_as_much_as_asked():

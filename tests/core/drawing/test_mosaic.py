@@ -12,6 +12,7 @@ from bids_tract.core.drawing.mosaic import (
     mark_sides,
 )
 from bids_tract.core.drawing.slices import Upright, see
+from bids_tract.core.drawing.text import write
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 AFFINE[:3, 3] = (-40, -50, -60)
@@ -88,6 +89,9 @@ def test_of_a_thin_stack_only_its_slices_are_shown():
     box = ((0, 64), (0, 64), (0, 3))
     mosaic = lay_out(thin, box, [[(2, 0), (2, 1), (2, 2)], [(1, 30)], [(0, 30)]], 600)
     assert [tile.cut for tile in mosaic.tiles] == [(2, 0), (2, 1), (2, 2)]
+    more = Upright.of((64, 64, 8), np.diag([3.0, 3, 3, 1]))  # an eighth as high as wide
+    mosaic = lay_out(more, ((0, 64), (0, 64), (0, 8)), [[(2, 4)], [(1, 30)], [(0, 30)]], 600)
+    assert [tile.cut for tile in mosaic.tiles] == [(2, 4)]
 
 
 def test_something_is_shown_of_the_thinnest():
@@ -136,3 +140,14 @@ def test_a_mosaic_is_marked_outside_and_inside_its_tiles():
     assert first[:16].any() and not second[:16].any()  # the vertical sides once a row
     assert second[-16:].any()  # the position
     assert sheet[-20:].any()  # the scale
+
+
+def test_the_position_of_a_cut_is_that_of_its_axis_in_mm():
+    mosaic = lay_out(UPRIGHT, WHOLE, [[(2, 7), (1, 20), (0, 3)]], 900)
+    sheet = mosaic.sheet()
+    mosaic.mark(sheet)
+    for tile, position in zip(mosaic.tiles, ("z=-25", "y=-10", "x=-34"), strict=True):
+        expected = np.zeros_like(sheet[tile.place])
+        write(expected, position, 4, len(expected) - 16, 11, (0.9,) * 3)
+        # Below the letters of the sides.
+        np.testing.assert_array_equal(sheet[tile.place][-18:, :60], expected[-18:, :60])

@@ -62,6 +62,17 @@ def test_streamlines_are_drawn_on_the_filling(filling):
     assert middle[3] > 0.5 and middle[2] < 0.3 < middle[0]
 
 
+def test_the_colour_of_what_is_empty_and_not_seen_is_nowhere():
+    lines = bundle((-50, -50, 0), (50, 50, 0))
+    cameras = cameras_for(lines, AXES[2:], 200)
+    black, white = (
+        draw_views(lines, cameras, (*[one] * 3, 0.0))[30:150, 30:-30] for one in (0.0, 1.0)
+    )
+    seen = black[..., 3] > 0
+    assert (seen & (black[..., 3] < 1)).any()
+    np.testing.assert_allclose(black[seen], white[seen], atol=1e-6)
+
+
 def test_the_ground_is_behind_the_streamlines():
     lines = bundle((-50, -50, 0), (50, 50, 0))
     cameras = cameras_for(lines, AXES[2:], 200)

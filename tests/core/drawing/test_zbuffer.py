@@ -60,6 +60,14 @@ def test_edges_are_smooth():
     assert len(np.unique(opacity)) == 5  # of 2 x 2: none to four
 
 
+def test_edges_are_less_opaque_and_not_darker():
+    picture = draw(line((-20, -15, 0), (20, 12, 0)))
+    edge = picture[(picture[..., 3] > 0) & (picture[..., 3] < 255)]
+    assert len(edge) > 20
+    # The rim of a tube has 0.4 of the brightness of its middle, and red is 0.83 of this direction.
+    assert edge[:, 0].min() >= int(0.4 * 0.83 * 255)
+
+
 def test_a_thin_line_is_a_pixel_thick():
     opacity = draw(line((-20, 0, 0), (20, 0, 0)), width_mm=0.01)[..., 3]
     assert opacity[:, 30].astype(int).sum() == 255

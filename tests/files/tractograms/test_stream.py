@@ -31,6 +31,9 @@ def test_blocks_are_the_whole_in_pieces(path, monkeypatch):
     assert opened.count == 25
     assert [len(block) for block in blocks] == [10, 10, 5]
     whole = read_streamlines(path)
+    numbers = np.concatenate([block.seed_index for block in blocks])
+    expected = whole.seed_index if path.suffix == ".trx" else np.arange(25)
+    np.testing.assert_array_equal(numbers, expected)
     points = np.concatenate([block.points for block in blocks])
     np.testing.assert_allclose(points, whole.points, rtol=0, atol=ROUNDING)
     lengths = np.concatenate([np.diff(b.offsets) for b in blocks])
@@ -46,7 +49,8 @@ def test_a_part_is_chosen_evenly(path, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [25, 26, 10**9])
-def test_where_there_are_not_more_all_are_taken(path, count):
+def test_where_there_are_not_more_all_are_taken(path, count, monkeypatch):
+    monkeypatch.setattr(stream, "_BLOCK", 10)
     points = open_tractogram(path).evenly(count).points
     np.testing.assert_allclose(points, read_streamlines(path).points, rtol=0, atol=ROUNDING)
 
@@ -93,6 +97,22 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, suffix):
     write_tractogram(trx, target)
     target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
     with pytest.raises(DataError, match=str(target)):
+        list(open_tractogram(target).blocks())
+
+
+@pytest.mark.parametrize("suffix", (".trk", ".tck"))
+def test_a_file_with_fewer_streamlines_than_it_announces_is_refused(tmp_path, suffix):
+    trx = write(tmp_path / "made.trx", GRIDS["LAS"], streamlines(7))
+    target = tmp_path / f"tracts{suffix}"
+    write_tractogram(trx, target)
+    data = bytearray(target.read_bytes())
+    if suffix == ".tck":
+        assert b"count: 7" in data
+        data = data.replace(b"count: 7", b"count: 9")
+    else:
+        data[988] = 9
+    target.write_bytes(data)
+    with pytest.raises(DataError, match="announces 9 streamlines and holds 7"):
         list(open_tractogram(target).blocks())
 
 
