@@ -23,7 +23,6 @@ from bids_tract.files.tables import Matrix, write_matrix
 from bids_tract.names import KINDS, format_name, sidecar_path
 from bids_tract.report.matrices import (
     Network,
-    as_network,
     matrix_labels,
     matrix_name,
     read_network,
@@ -45,6 +44,7 @@ class _Sums:
     """
 
     names: tuple[str, ...]
+    directed: bool = False  # whether any of the matrices is
     labels: list[str] = field(default_factory=list)
     counts: Counts = field(init=False)
     mean: Float64 = field(init=False)
@@ -55,9 +55,11 @@ class _Sums:
         self.counts = np.zeros(shape, np.int64)
         self.mean, self.squares = np.zeros(shape), np.zeros(shape)
 
-    def add(self, label: str, values: Float64) -> None:
+    def add(self, label: str, network: Network) -> None:
+        values = network.values
         known = np.isfinite(values)
         self.labels.append(label)
+        self.directed |= network.directed
         self.counts += known
         apart = np.where(known, values - self.mean, 0.0)
         self.mean += apart / np.maximum(self.counts, 1)
@@ -141,7 +143,7 @@ class GroupMatrices:
                 self._others[key].append(label)
                 continue
             sums = lists.setdefault(network.names, _Sums(network.names))
-            sums.add(label, network.values)
+            sums.add(label, network)
         return found
 
     def finish(self) -> list[GroupMatrix]:
@@ -156,7 +158,8 @@ class GroupMatrices:
         variance = sums.squares / np.maximum(sums.counts - 1, 1)
         spread = np.where(sums.counts > 1, np.sqrt(variance), np.nan)
         return GroupMatrix(
-            key, as_network(sums.names, mean), as_network(sums.names, spread), sums.counts,
+            key, Network(sums.names, mean, sums.directed),
+            Network(sums.names, spread, sums.directed), sums.counts,
             sums.labels, sorted([*others, *self._others[key]]),
         )  # fmt: skip
 

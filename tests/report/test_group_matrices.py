@@ -6,9 +6,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from bids_tract.files.sidecars import read_json
 from bids_tract.files.tables import read_matrix, read_table
 from bids_tract.report.group import write_group
-from bids_tract.report.group_matrices import GroupMatrices
+from bids_tract.report.group_matrices import GroupMatrices, write_group_matrices
 from tests.report.networks import KEY, counts, matrix_path, put_matrix, region_names
 from tests.report.studies import make_study, typical, write_scan
 
@@ -154,6 +155,21 @@ def test_one_scan_has_no_spread(tmp_path):
     np.testing.assert_array_equal(found.mean.values, matrices(1)[0])
 
 
+def test_directions_and_signs_are_told_and_no_map_of_scans_where_none_lacks_a_pair(tmp_path):
+    group = GroupMatrices([])
+    values = np.array([[0.0, -1, 2], [3, 0, 1], [1, 1, 0]])
+    for number in (1, 2):
+        path = put_matrix(tmp_path, {"sub": str(number)}, number * values)
+        group.add(f"sub-{number}", {KEY: path})
+    paths = write_group_matrices(tmp_path, group.finish())
+    stats = ("mean", "std")
+    assert [path.name for path in paths[::2]] == [NAMES.format(stat) for stat in stats]
+    said = dict(zip(stats, map(read_json, paths[1::2]), strict=True))
+    assert [said[stat]["Directed"] for stat in stats] == [True, True]
+    assert [said[stat]["NonNegative"] for stat in stats] == [False, True]
+    np.testing.assert_allclose(read_matrix(paths[0]).values, 1.5 * values)
+
+
 def test_memory_does_not_grow_with_the_scans(tmp_path):
     rng = np.random.default_rng(0)
     paths = [put_matrix(tmp_path, {"sub": str(i)}, counts(60, rng)) for i in range(4)]
@@ -178,3 +194,16 @@ def test_scans_with_results_count_as_before(tmp_path):
     rows = [*read_table(write_group(out, bids).paths[0])]
     assert [row["acq"] for row in rows] == ["n/a", "n/a", "b"]
     assert rows[2]["brain_volume"] == "n/a"
+
+
+def test_a_direction_that_is_said_stays_in_mean_and_spread(tmp_path):
+    group = GroupMatrices([])
+    values = np.array([[0.0, 1, 0], [0, 0, 2], [0, 0, 0]])
+    for number in (1, 2):
+        path = put_matrix(tmp_path, {"sub": str(number)}, number * values)
+        path.with_name(path.name.replace(".dense.tsv", ".json")).write_text('{"Directed": true}')
+        group.add(f"sub-{number}", {KEY: path})
+    (found,) = group.finish()
+    assert found.mean.directed and found.spread.directed
+    np.testing.assert_allclose(found.mean.values, 1.5 * values)
+    assert not np.tril(found.spread.values).any()
