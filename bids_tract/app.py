@@ -166,8 +166,11 @@ class _Run:
 
         open_dataset(self.bids_dir)
         refuse_foreign(self.output_dir)
-        asked = self.settings.input.participant_label or None
-        result = write_group(self.output_dir, self.bids_dir, asked, n_threads=self._nprocs)
+        inputs = self.settings.input
+        result = write_group(
+            self.output_dir, self.bids_dir, inputs.participant_label or None,
+            sessions=inputs.session_label, n_threads=self._nprocs,
+        )  # fmt: skip
         for sentence in result.sentences:
             LOGGER.info("group: %s", sentence)
         for error in result.errors:

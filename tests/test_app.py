@@ -173,6 +173,14 @@ def test_the_group_level_needs_results(raw, tmp_path):
     assert "run the participant level first" in done.errors[0]
 
 
+def test_the_group_level_is_about_those_who_are_asked_for(raw, tmp_path):
+    (tmp_path / "out").mkdir()
+    asked = ("--participant-label", "99", "--session-label", "7")
+    done = run(raw, tmp_path / "out", *asked, levels=("group",))
+    assert done.code == 18
+    assert "holds no result of sub-99 in ses-7; run" in done.errors[0]
+
+
 def test_both_levels_in_one_run(raw, tmp_path):
     done = run(raw, tmp_path / "out", *SMALL, levels=("group", "participant"), reports=True)
     assert done.code == 0

@@ -33,13 +33,25 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
         The file is not here, is empty, or is no UTF-8 text; said when a row is asked for.
 
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     header = next(rows, [])
     yield from (dict(zip(header, row, strict=False)) for row in rows)
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
-    """The cells of each line that is not empty."""
+def read_rows(path: Path) -> Iterator[list[str]]:
+    """The cells of each line that is not empty, the header's included, one after the other.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A ``.tsv`` file.
+
+    Raises
+    ------
+    DataError, MissingInputError
+        As `read_table`.
+
+    """
     require_content(path)
     try:
         with path.open(encoding="utf-8-sig") as lines:
@@ -113,7 +125,7 @@ def read_matrix(path: Path) -> Matrix:
         The file is not here, is empty, is no UTF-8 text, or is not such a matrix.
 
     """
-    lines = [*_rows(path)]
+    lines = [*read_rows(path)]
     form = "expected a line with the names of the regions, then one of numbers for each"
     if not lines:
         raise DataError(f"{path} holds no line; {form}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
@@ -22,10 +22,11 @@ from bids_tract.report.group_records import (
     Covariates,
     Statuses,
     few_at_a_time,
+    labelled_folders,
     missing_places,
-    participant_folders,
     read_covariates,
     read_statuses,
+    shortened,
 )
 from bids_tract.report.group_scans import ScanResult, read_participant
 from bids_tract.report.group_table import Table
@@ -58,6 +59,7 @@ def write_group(
     bids_dir: Path,
     participants_expected: Sequence[str] | None = None,
     *,
+    sessions: Collection[str] = (),
     n_threads: int = 1,
 ) -> GroupResult:
     """Write ``group_tractography.tsv``, its data dictionary and ``group.html``.
@@ -76,6 +78,9 @@ def write_group(
     participants_expected : sequence of str, optional
         Labels, with or without ``sub-``, of whom the page is about; all who have a folder in
         either or stand in ``participants.tsv`` by default.
+    sessions : collection of str
+        Labels, without ``ses-``, of the sessions that it is about; all, and what lies in none, by
+        default.
     n_threads : int
         Threads that read files; the result does not depend on it.
 
@@ -86,7 +91,7 @@ def write_group(
     Raises
     ------
     NothingSelectedError
-        There is no result at all, and no run said anything.
+        There is no result of those who are asked for, and no run said anything of them.
     OutputError
         The files cannot be written.
 
@@ -95,13 +100,15 @@ def write_group(
         raise NothingSelectedError(
             f"{output_dir} does not exist; run the participant level first, with the same folders"
         )
-    study, maps = _read(output_dir, bids_dir, participants_expected, n_threads)
+    study, maps = _read(output_dir, bids_dir, participants_expected, sessions, n_threads)
     if not len(study.table):
+        asked = shortened([*map(_sub, participants_expected or ())]) or "any scan"
+        where = f" in {shortened([f'ses-{ses}' for ses in sessions])}" if sessions else ""
         raise NothingSelectedError(
-            f"{output_dir} holds no result of any scan; run the participant level first, with the "
-            "same folders"
+            f"{output_dir} holds no result of {asked}{where}; run the participant level first, "
+            "with the same folders"
         )
-    study.table.compare()
+    study.compare(bids_dir)
     study.means = study.matrices.finish()
     matrices = write_group_matrices(output_dir, study.means)
     target, page = output_dir / TABLE, output_dir / PAGE
@@ -122,21 +129,28 @@ def _remove_former(output_dir: Path, paths: Sequence[Path]) -> None:
 
 
 def _read(
-    output_dir: Path, bids_dir: Path, expected: Sequence[str] | None, n_threads: int
+    output_dir: Path,
+    bids_dir: Path,
+    expected: Sequence[str] | None,
+    sessions: Collection[str],
+    n_threads: int,
 ) -> tuple[_Study, list[Path]]:
     """Read all that is known of a study; its maps, which cannot be kept, are written at once."""
     study = _Study()
     with ThreadPoolExecutor(max(n_threads, 1)) as pool:
         statuses = read_statuses(output_dir, pool, study.errors)
-        study.covariates = read_covariates(bids_dir, study.errors)
-        if expected is None:
-            everybody = [participant_folders(output_dir), participant_folders(bids_dir)]
-            subs = sorted({*statuses.subs(), *study.covariates.of}.union(*everybody))
-        else:
-            subs = sorted({*map(_sub, expected)})
-        for scan in _scans(output_dir, subs, statuses, pool):
+        known = statuses.subs().union(
+            labelled_folders(output_dir, "sub"), labelled_folders(bids_dir, "sub")
+        )
+        study.covariates = read_covariates(bids_dir, known, study.errors)
+        everybody = known.union(study.covariates.of)
+        subs = sorted(everybody if expected is None else {*map(_sub, expected)})
+        del known, everybody  # what is kept of each participant counts
+        for scan in _scans(output_dir, subs, statuses, pool, sessions):
             study.add(scan)
-        study.missing = missing_places(bids_dir, subs, study.covariates, study.present(), pool)
+        study.missing |= missing_places(
+            bids_dir, subs, study.covariates, study.present(), pool, sessions
+        )
         measured = [*map(label_entities, study.measured)]
         maps, study.maps = write_group_maps(
             output_dir, measured, study.tractograms, pool, study.errors
@@ -171,11 +185,23 @@ class _Study:
             self.tractograms.update(scan.tractograms)
         if scan.status == "failed":
             self.failed.append((scan.label, scan.reason))
+        if scan.missing:
+            self.missing.setdefault(scan.missing, []).append(scan.label)
         found = {"Matrices": self.matrices.add(scan.label, scan.matrices)}
         for key in scan.matrices:
             values = {column.name: column.value(found) for column in matrix_columns(key)}
             scan.values |= {name: value for name, value in values.items() if value is not None}
         self.table.add(scan)
+
+    def compare(self, bids_dir: Path) -> None:
+        """Find the outliers, and covariates that could not keep their name."""
+        self.table.compare()
+        for name, called in self.table.covariate_names(self.covariates).items():
+            if called not in (name, f"participants_{name}"):
+                self.errors.append(
+                    f"{bids_dir / 'participants.tsv'} has columns {name} and participants_{name}, "
+                    f"names that {TABLE} needs; {name} is called {called} there: rename it"
+                )
 
     def present(self) -> dict[str, list[str]]:
         """The sessions of each participant that something is known of."""
@@ -218,13 +244,14 @@ def _scans(
     subs: Sequence[str],
     statuses: Statuses,
     pool: Executor,
+    sessions: Collection[str],
 ) -> Iterator[ScanResult]:
     """The scans of all participants, in order."""
     with os.scandir(output_dir) as entries:
-        pages = {entry.name for entry in entries if entry.name.endswith(".html")}
+        pages = {one.name for one in entries if one.name.endswith(".html") and one.is_file()}
 
     def read(sub: str) -> list[ScanResult]:
-        return read_participant(output_dir, sub, statuses.of(sub), pages)
+        return read_participant(output_dir, sub, statuses.of(sub), pages, sessions)
 
     for scans in few_at_a_time(pool, read, subs):
         yield from scans

@@ -16,6 +16,7 @@ from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map, write_map
 from bids_tract.files.sidecars import read_json, write_json
 from bids_tract.names import density_path, format_name, output_path, run_label, sidecar_path
+from bids_tract.report.verdicts import plural
 
 Entities = Mapping[str, str]
 
@@ -161,8 +162,8 @@ def _write(
         }
         write_json(sidecar_path(target), said)
         written += [target, sidecar_path(target)]
-    among = f"{found.count:,} of {len(scans):,}" if found.count < len(scans) else f"{len(scans):,}"
-    return written, f"{subject.told} of {among} scans"
+    among = f"{found.count:,} of " if found.count < len(scans) else ""
+    return written, f"{subject.told} of {among}{plural(len(scans), 'scan')}"
 
 
 # --- What is averaged ----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from bids_tract.report.group_rows import (
     page_data,
     rows_section,
 )
+from bids_tract.report.group_scans import UNFINISHED
 from bids_tract.report.group_table import Table, Texts
 from bids_tract.report.matrix_sections import group_matrices_section
 from bids_tract.report.verdicts import plural
@@ -132,10 +133,13 @@ def _lead(
     n_subs = len({*table.subs()})
     said = Counter(table.status)
     n_complete, n_unknown = said["complete"], said["unknown"]
+    # Those that have results of an earlier run are not missing.
+    n_running = said["running"] - len(missing.get(UNFINISHED, ()))
     made = time.strftime("%Y-%m-%d %H:%M")
     chips = [verdict("good", f"{n_complete:,} complete")]
     chips += [verdict("bad", f"{len(failed):,} failed")] if failed else []
     chips += [verdict("unknown", f"{n_missing:,} missing")] if n_missing else []
+    chips += [verdict("unknown", f"{n_running:,} {UNFINISHED}")] if n_running else []
     chips += [verdict("unknown", f"{n_unknown:,} without a run's word")] if n_unknown else []
     chips += [verdict("doubt", f"{plural(len(findings), 'scan')} to look at")] if findings else []
     return (
@@ -166,7 +170,7 @@ def _findings(table: Table, findings: Sequence[Finding]) -> str:
         entries.append(f'<li class="{kind}"><h4>{name} {sign}</h4>{shown}</li>')
     left = len(findings) - len(entries)
     more = (
-        f'<p class="hint">{left:,} more scans: columns bad_checks and outlying of '
+        f'<p class="hint">{plural(left, "more scan")}: columns bad_checks and outlying of '
         "group_tractography.tsv.</p>"
         if left
         else ""

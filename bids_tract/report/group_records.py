@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bids_tract.errors import BidsTractError
+from bids_tract.errors import BidsTractError, DataError
 from bids_tract.files.sidecars import read_json
-from bids_tract.files.tables import read_table
+from bids_tract.files.tables import read_rows
 from bids_tract.names import parse_name, run_label
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Folders that are read ahead of what is done with them, and files of a whole study.
 _AHEAD, _FILES_AHEAD = 64, 4
+_LABEL = re.compile(r"[A-Za-z0-9+]+")
+_FEW = 5  # names in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Status:
     Attributes
     ----------
     status : str
-        ``complete``, ``failed``, or ``unknown`` where no run said.
+        ``complete``, ``failed``, ``running`` where the run did not say more, or ``unknown`` where
+        no run said.
     reason : str
         Why it failed.
 
@@ -101,15 +105,24 @@ def few_at_a_time(
         yield from pool.map(read, batch)
 
 
-def participant_folders(root: Path) -> list[str]:
-    """The names ``sub-...`` of the participants' folders."""
-    return _folders(root, "sub-") if root.is_dir() else []
+def shortened(words: Collection[str]) -> str:
+    """Words for a sentence, the first few of them."""
+    more = f" and {len(words) - _FEW:,} more" if len(words) > _FEW else ""
+    return ", ".join(islice(words, _FEW)) + more
 
 
-def _folders(root: Path, start: str) -> list[str]:
+def labelled_folders(root: Path, key: str) -> list[str]:
+    """The names ``sub-...`` of folders, for the key ``sub``; none where `root` is no folder."""
+    if not root.is_dir():
+        return []
     # A path would keep the parts of its name for long, and there may be many.
     with os.scandir(root) as entries:
-        return sorted(one.name for one in entries if one.name.startswith(start) and one.is_dir())
+        return sorted(one.name for one in entries if _is_label(one.name, key) and one.is_dir())
+
+
+def _is_label(name: str, key: str) -> bool:
+    start = f"{key}-"
+    return name.startswith(start) and _LABEL.fullmatch(name, len(start)) is not None
 
 
 def read_statuses(output_dir: Path, pool: Executor, errors: list[str]) -> Statuses:
@@ -141,21 +154,24 @@ def _read_or_say(path: Path) -> Mapping[str, Any] | str:
         return str(error)
 
 
-def read_covariates(bids_dir: Path, errors: list[str]) -> Covariates:
-    """The covariates of a dataset; none where there is no ``participants.tsv``."""
+def read_covariates(bids_dir: Path, known: Container[str], errors: list[str]) -> Covariates:
+    """The covariates of a dataset; none where there is no ``participants.tsv``.
+
+    Parameters
+    ----------
+    bids_dir : pathlib.Path
+        The dataset.
+    known : container of str
+        Participants of whom something is known otherwise: ``sub-01``.
+    errors : list of str
+        Takes what is wrong with the table, in sentences; what can be understood is read.
+
+    """
     found = Covariates()
     table, description = bids_dir / "participants.tsv", bids_dir / "participants.json"
-    once: dict[str, str] = {}  # words that many participants share
     try:
         if table.is_file():
-            for row in read_table(table):
-                sub = row.pop("participant_id", "")
-                if sub:
-                    found.names += [name for name in row if name and name not in found.names]
-                    words = [row[name] for name in found.names if name in row]
-                    found.of[f"sub-{sub.removeprefix('sub-')}"] = tuple(
-                        once.setdefault(word, word) for word in words
-                    )
+            _read_participants(table, known, found, errors)
         if found.names and description.is_file():
             said = read_json(description)
             found.described = {
@@ -166,12 +182,83 @@ def read_covariates(bids_dir: Path, errors: list[str]) -> Covariates:
     return found
 
 
+_FAULTS = {
+    "columns": "has more than one column {}; the first of each counts: rename the others",
+    "quotes": "has quotes around {}, and was read without them; save it without quotes",
+    "labels": "has ids that are no labels ({}), whose rows were left out; write them as the "
+    "folders are called: sub-<letters and digits>",
+    "rows": "has more than one row of {}; the first of each counts: remove the others",
+    "nobody": "has ids without sub- for which there is no folder ({}); write them as the folders "
+    "are called, with sub- and all zeros",
+}
+
+
+def _read_participants(
+    table: Path, known: Container[str], found: Covariates, errors: list[str]
+) -> None:
+    """Read the rows of ``participants.tsv``."""
+    rows = read_rows(table)
+    header = next(rows, [])
+    names = [*map(_bare, header)]
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, place)
+    own = _place_of_ids(table, names)
+    places.pop("", None)
+    del places["participant_id"]
+    found.names = [*places]
+    faults: defaultdict[str, list[str]] = defaultdict(list)
+    faults["columns"] = [name for name, count in Counter(names).items() if name and count > 1]
+    faults["quotes"] = ["the names of the columns"] if names != header else []
+    once: dict[str, str] = {}  # words that many participants share
+    for row in rows:
+        name = row[own] if own < len(row) else ""
+        label = _bare(name)
+        if label != name:
+            faults["quotes"].append(label)
+        cells = [*map(_bare, row)] if faults["quotes"] else row
+        sub = f"sub-{label.removeprefix('sub-')}"
+        if not _is_label(sub, "sub"):
+            faults["labels"].append(f"'{label}'")
+        elif sub in found.of:
+            faults["rows"].append(sub)
+        else:
+            words = (cells[place] for place in places.values() if place < len(cells))
+            found.of[sub] = tuple(once.setdefault(word, word) for word in words)
+            if sub != label and sub not in known:
+                faults["nobody"].append(label)
+    for fault, sentence in _FAULTS.items():
+        if found_in := dict.fromkeys(faults[fault]):
+            errors.append(f"{table} {sentence.format(shortened(found_in))}")
+
+
+def _place_of_ids(table: Path, names: Sequence[str]) -> int:
+    """Which column has the participants."""
+    if "participant_id" in names:
+        return names.index("participant_id")
+    if len(names) == 1 and "," in names[0]:
+        raise DataError(
+            f"{table} has commas between its columns, and no covariate was read; save it with "
+            "tabs between them"
+        )
+    raise DataError(
+        f"{table} has no column participant_id (its columns: {shortened(names)}), and no "
+        "covariate was read; name the column of the participants so, with tabs between columns"
+    )
+
+
+def _bare(word: str) -> str:
+    """A word without the quotes around it."""
+    return word[1:-1].strip() if len(word) > 1 and word[0] == word[-1] == '"' else word
+
+
 def missing_places(
     bids_dir: Path,
     participants: Iterable[str],
     covariates: Covariates,
     present: Mapping[str, Sequence[str]],
     pool: Executor,
+    sessions: Collection[str] = (),
 ) -> dict[str, list[str]]:
     """Participants and sessions that nothing is known of, by the reason.
 
@@ -187,11 +274,13 @@ def missing_places(
         The sessions of each participant that something is known of, ``""`` for none.
     pool : concurrent.futures.Executor
         Looks through folders.
+    sessions : collection of str
+        Labels of the sessions that are asked for; all, and what lies in none, by default.
 
     """
 
     def missing(sub: str) -> list[tuple[str, str]]:
-        return [*_missing(bids_dir, sub, sub in covariates.of, present.get(sub, ()))]
+        return [*_missing(bids_dir, sub, sub in covariates.of, present.get(sub, ()), sessions)]
 
     found: defaultdict[str, list[str]] = defaultdict(list)
     for pairs in few_at_a_time(pool, missing, participants):
@@ -201,7 +290,7 @@ def missing_places(
 
 
 def _missing(
-    bids_dir: Path, sub: str, listed: bool, present: Sequence[str]
+    bids_dir: Path, sub: str, listed: bool, present: Sequence[str], asked: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """The places of one participant that nothing is known of, each with why."""
     folder = bids_dir / sub
@@ -210,12 +299,11 @@ def _missing(
             where = "in participants.tsv, but has no folder" if listed else "has no folder"
             yield sub, f"{where} in the dataset"
         return
-    sessions = _folders(folder, "ses-")
-    places = {ses: folder / ses for ses in sessions if (folder / ses / "dwi").is_dir()}
-    if (folder / "dwi").is_dir():
-        places[""] = folder
+    names = sorted(f"ses-{ses}" for ses in asked) or [*labelled_folders(folder, "ses"), ""]
+    places = [name for name in names if (folder / name / "dwi").is_dir()]
     if not places and not present:
-        yield sub, "has no diffusion data in the dataset"
+        where = f"{shortened(names)} of the dataset" if asked else "the dataset"
+        yield sub, f"has no diffusion data in {where}"
     for ses in places:
         if ses not in present:
             yield f"{sub}_{ses}".rstrip("_"), "not processed yet (neither results nor a reason)"

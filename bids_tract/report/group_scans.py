@@ -8,16 +8,19 @@ from pathlib import Path
 
 from bids_tract.errors import BidsTractError, DataError
 from bids_tract.files.sidecars import file_digest, read_json
-from bids_tract.names import KINDS, label_entities, parse_name, run_label
+from bids_tract.names import KINDS, label_entities, parse_name, run_label, sidecar_path
 from bids_tract.report.checks import checks
 from bids_tract.report.group_columns import Value, scan_columns, tractogram_columns
-from bids_tract.report.group_records import Status
+from bids_tract.report.group_records import Status, labelled_folders
 from bids_tract.report.matrices import matrices_by_scan
-from bids_tract.report.measures import Measures, measures_path
+from bids_tract.report.measures import Measures, measures_path, tractograms
 from bids_tract.report.verdicts import Verdict
 
 _MEASURED_AGAIN = "run the participant level with --reports-only to measure it again"
 _FOLDERS = sorted({kind.folder for kind in KINDS.values()})
+# Why results are missing.
+UNFINISHED = "still running, or stopped before it ended"
+_DELETED = "said to be complete, but without results"
 
 
 @dataclass
@@ -31,7 +34,8 @@ class ScanResult:
     entities : dict of str to str
         Those of the scan.
     status : str
-        ``complete``, ``failed``, or ``unknown`` where no run said.
+        ``complete``, ``failed``, ``running``, ``unknown`` where no run said, or ``missing`` where
+        a run said ``complete`` and nothing is there.
     reason : str
         Why it failed.
     page : str
@@ -48,6 +52,8 @@ class ScanResult:
         What is wrong by itself, in sentences.
     error : str
         Why it was not measured.
+    missing : str
+        Why it has no results, where that is no failure: a reason as `missing_places` has them.
 
     """
 
@@ -62,10 +68,15 @@ class ScanResult:
     verdicts: dict[str, tuple[str, Verdict]] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
     error: str = ""
+    missing: str = ""
 
 
 def read_participant(
-    output_dir: Path, sub: str, said: Mapping[str, Status], pages: Collection[str]
+    output_dir: Path,
+    sub: str,
+    said: Mapping[str, Status],
+    pages: Collection[str],
+    sessions: Collection[str] = (),
 ) -> list[ScanResult]:
     """Read what is saved of a participant's scans; no map, no tractogram and no matrix.
 
@@ -79,6 +90,8 @@ def read_participant(
         What runs said of the scans, by label.
     pages : collection of str
         Names of the files in the folder of results.
+    sessions : collection of str
+        Labels of the sessions that are asked for; all, and what lies in none, by default.
 
     Returns
     -------
@@ -87,7 +100,7 @@ def read_participant(
 
     """
     found: dict[str, ScanResult] = {}
-    for folder in _dwi_folders(output_dir / sub):
+    for folder in _dwi_folders(output_dir / sub, sessions):
         names = [path.name for path in folder.iterdir()]
         measured: dict[str, Measures] = {}
         matrices = matrices_by_scan(names)
@@ -101,14 +114,18 @@ def read_participant(
             try:
                 measured[label] = _measures(output_dir, entities, names)
             except BidsTractError as error:
-                result.error = str(error)
+                if status.status == "running":  # files change while it runs
+                    result.missing = UNFINISHED
+                else:
+                    result.error = str(error)
         # A report compares the scans that it shows: those of one folder.
         for label, measures in measured.items():
             others = [one for other, one in measured.items() if other != label]
             _judge(found[label], measures, others)
     for label, status in said.items():
-        if label not in found:
-            found[label] = ScanResult(label, label_entities(label), status.status, status.reason)
+        entities = label_entities(label)
+        if label not in found and (not sessions or entities.get("ses") in sessions):
+            found[label] = _without_results(label, entities, status)
     for result in found.values():
         session = f"_ses-{result.entities['ses']}" if "ses" in result.entities else ""
         options = (f"{sub}{session}.html", f"{sub}.html")
@@ -116,9 +133,23 @@ def read_participant(
     return [found[label] for label in sorted(found)]
 
 
-def _dwi_folders(folder: Path) -> Iterator[Path]:
-    places = [folder, *sorted(folder.glob("ses-*"))]
-    return (place / "dwi" for place in places if (place / "dwi").is_dir())
+def _dwi_folders(folder: Path, sessions: Collection[str]) -> Iterator[Path]:
+    names = sorted(f"ses-{ses}" for ses in sessions) or ["", *labelled_folders(folder, "ses")]
+    places = (folder / name / "dwi" for name in names)
+    return (place for place in places if place.is_dir())
+
+
+def _without_results(label: str, entities: dict[str, str], said: Status) -> ScanResult:
+    """A scan that only runs know of."""
+    result = ScanResult(label, entities, said.status, said.reason)
+    if said.status == "running":
+        result.missing = UNFINISHED
+    elif said.status == "complete":
+        result.status, result.missing = "missing", _DELETED
+        result.error = (
+            f"{label} is said to be complete, but has no results: run the participant level again"
+        )
+    return result
 
 
 def _scans(names: list[str], with_matrices: Iterable[str]) -> list[dict[str, str]]:
@@ -134,7 +165,7 @@ def _scans(names: list[str], with_matrices: Iterable[str]) -> list[dict[str, str
 
 
 def _measures(output_dir: Path, entities: Mapping[str, str], names: list[str]) -> Measures:
-    """The saved measures of a scan, where they are those of its sidecars as they are now."""
+    """The saved measures of a scan, where they are those of its files as they are now."""
     path = measures_path(output_dir, entities)
     if path.name not in names:
         raise DataError(f"{run_label(entities)} was not measured; {_MEASURED_AGAIN}")
@@ -147,13 +178,22 @@ def _measures(output_dir: Path, entities: Mapping[str, str], names: list[str]) -
         files = [place / folder / name for folder in _FOLDERS if (place / folder / name).is_file()]
         if not files or file_digest(files[0]) != digest:
             raise DataError(f"{name} changed after it was measured; {_MEASURED_AGAIN}")
-    for name in names:
-        if name.endswith("_tractogram.json") and name not in inputs:
-            parsed = parse_name(name)
-            own = {} if parsed is None else dict(parsed.entities)
-            if {key: own[key] for key in own if key not in ("track", "desc")} == dict(entities):
-                raise DataError(f"{name} came after measuring; {_MEASURED_AGAIN}")
+    measured = measures.get("Files")  # older measures have none
+    for name, size in measured.items() if isinstance(measured, dict) else ():
+        if any(_size(place / folder / name) not in (None, size) for folder in _FOLDERS):
+            raise DataError(f"{name} changed after it was measured; {_MEASURED_AGAIN}")
+    for sidecar in map(sidecar_path, tractograms(output_dir, entities).values()):
+        if sidecar.name not in inputs and _size(sidecar):
+            raise DataError(f"{sidecar.name} came after measuring; {_MEASURED_AGAIN}")
     return measures
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where it is not here, or is a link to what is not here."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _judge(result: ScanResult, measures: Measures, others: list[Measures]) -> None:

@@ -31,6 +31,9 @@ _STATUS = {
     "Levels": {
         "complete": "all outputs were made",
         "failed": "a stage failed; numbers, if any, are those of an earlier run",
+        "running": "a run is under way, or was stopped before it ended; numbers, if any, are "
+        "those of an earlier run",
+        "missing": "a run says that all outputs were made, but there are none",
         "unknown": "there are outputs, but no run says so",
     },
 }
@@ -208,13 +211,25 @@ class Table:
         findings: tuple[Iterable[object], ...] = (self.bad, self.doubtful, named)
         for name, texts in zip(_FINDINGS, findings, strict=True):
             yield name, (texts, {"Description": _FINDINGS[name]})
-        taken = {"participant_id", "session_id", "status", *self.entity_keys(), *_FINDINGS}
-        taken |= {column.name for column in self.columns()}
-        for name in covariates.names:
+        for name, called in self.covariate_names(covariates).items():
             said = dict(covariates.described.get(name, {}))
             said.setdefault("Description", f"The column {name} of participants.tsv.")
-            values = covariates.values(name, self.subs())
-            yield f"participants_{name}" if name in taken else name, (values, said)
+            yield called, (covariates.values(name, self.subs()), said)
+
+    def covariate_names(self, covariates: Covariates) -> dict[str, str]:
+        """What each covariate is called in the file, where no two columns have one name."""
+        own = {"participant_id", "session_id", "status", *self.entity_keys(), *_FINDINGS}
+        own |= {column.name for column in self.columns()}
+        found = {name: name for name in covariates.names if name not in own}
+        taken = own.union(found)
+        for name in covariates.names:
+            if name in own:
+                called = f"participants_{name}"
+                while called in taken:
+                    called = f"participants_{called}"
+                taken.add(called)
+                found[name] = called
+        return {name: found[name] for name in covariates.names}
 
     def write(self, path: Path, covariates: Covariates) -> None:
         """Write the table, and its data dictionary beside it.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -117,9 +118,87 @@ def test_threads_change_nothing(study, tmp_path):
 
 def test_only_those_who_are_asked_for(tmp_path):
     bids, out = make_study(tmp_path, 8)
-    result = write_group(out, bids, ["01", "sub-02", "09"])
+    result = write_group(out, bids, ["01", "sub-02", "09", "sub-01"])
     assert [row["participant_id"] for row in read_table(result.paths[0])] == ["sub-01", "sub-02"]
     assert any("has no folder in the dataset: sub-09" in one for one in result.sentences)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sessions", "said"),
+    [
+        (["99", "sub-98"], (), "no result of sub-99, sub-98; run"),
+        (["01"], ["7"], "no result of sub-01 in ses-7; run"),
+        (None, ["7"], "no result of any scan in ses-7; run"),
+    ],
+)
+def test_nobody_of_those_who_are_asked_for(tmp_path, asked, sessions, said):
+    bids, out = make_study(tmp_path, 2)
+    with pytest.raises(NothingSelectedError, match=said):
+        write_group(out, bids, asked, sessions=sessions)
+    assert not (out / "group.html").exists()
+
+
+def test_only_the_sessions_that_are_asked_for(tmp_path):
+    bids, out = make_study(tmp_path, 2)
+    write_scan(out, {"sub": "02", "ses": "7"}, typical(np.random.default_rng(1)))
+    (bids / "sub-02/ses-7/dwi").mkdir(parents=True)
+    result = write_group(out, bids, sessions=["7"])
+    (row,) = read_table(result.paths[0])
+    assert (row["participant_id"], row["session_id"]) == ("sub-02", "ses-7")
+    assert "missing, has no diffusion data in ses-7 of the dataset: sub-01" in result.sentences
+
+
+def test_results_that_were_deleted_are_not_complete(tmp_path):
+    bids, out = make_study(tmp_path, 3)
+    shutil.rmtree(out / "sub-03")
+    result = write_group(out, bids)
+    (error,) = result.errors
+    assert error.startswith("sub-03 is said to be complete, but has no results")
+    page = result.paths[2].read_text()
+    assert "2 complete" in page
+    assert "1 missing</" in page
+    assert "1 missing, said to be complete, but without results" in page
+    assert "missing, said to be complete, but without results: sub-03" in result.sentences
+    assert [row["status"] for row in read_table(result.paths[0])][2] == "missing"
+
+
+def test_scans_that_are_under_way_are_said_and_are_no_errors(tmp_path):
+    bids, out = make_study(tmp_path, 4)
+    shutil.rmtree(out / "sub-03")
+    (out / "sub-04/dwi/sub-04_measures.json").unlink()
+    running = {f"sub-{number:02d}": {"Status": "running"} for number in (2, 3, 4)}
+    write_status(out, "20261122T010000-bbbbbb", running)
+    result = write_group(out, bids)
+    assert result.errors == []
+    assert "missing, still running, or stopped before it ended: sub-03, sub-04" in result.sentences
+    page = result.paths[2].read_text()
+    assert "1 complete" in page
+    assert "2 missing</" in page
+    assert "1 still running, or stopped before it ended" in page  # with numbers of an earlier run
+
+
+def test_covariates_that_lost_their_name_are_said(tmp_path):
+    bids, out = make_study(tmp_path, 1)
+    table = bids / "participants.tsv"
+    table.write_text("participant_id\tstatus\tsnr\nsub-01\twell\t3\n")
+    assert write_group(out, bids).errors == []
+    table.write_text("participant_id\tstatus\tparticipants_status\nsub-01\twell\tin\n")
+    result = write_group(out, bids)
+    (error,) = result.errors
+    assert "status is called participants_participants_status there" in error
+    (row,) = read_table(result.paths[0])
+    assert row["participants_participants_status"] == "well"
+    assert row["participants_status"] == "in"
+
+
+def test_folders_that_are_called_like_pages_are_nobody(tmp_path):
+    bids, out = make_study(tmp_path, 2)
+    (out / "sub-03.html").mkdir()
+    (out / "sub-02.html").unlink()
+    (out / "sub-02.html").mkdir()
+    result = write_group(out, bids)
+    assert not any("sub-03" in sentence for sentence in result.sentences)
+    assert "sub-02.html" not in result.paths[2].read_text()
 
 
 def test_few_scans_are_judged_by_themselves_only(tmp_path):

@@ -51,10 +51,52 @@ def test_each_name_stands_once_and_says_what_it_is():
         ("prob_csd_length_median", MEASURES["Tractograms"][PROB]["Length"]["Median"]),
         ("prob_csd_visited_of", "white matter"),
         ("peak_memory", MEASURES["PeakMemoryGB"]),
+        ("wall_time", MEASURES["WallTime"]),
+        ("noise", MEASURES["Denoising"]["NoiseLevel"]),
+        ("translation_max", MEASURES["Motion"]["MaxTranslation"]),
+        ("rotation_max", MEASURES["Motion"]["MaxRotation"]),
+        ("brain_left_out", MEASURES["Mask"]["LeftOut"]),
+        ("registration_bound", 0.3),
+        ("fa_mean", MEASURES["Tensor"]["MeanFA"]),
+        ("fa_median", MEASURES["Tensor"]["MedianFA"]),
+        ("md_median", MEASURES["Tensor"]["MedianMD"]),
+        ("csd_shell", 2000.0),
+        *(
+            (f"response_{name}", MEASURES["Models"]["csd"]["ResponseFunction"]["Coefficients"][n])
+            for name, n in (("axial", 0), ("radial", 1), ("signal", 3))
+        ),
+        ("response_voxels", MEASURES["Models"]["csd"]["ResponseFunction"]["Voxels"]),
+        ("seed_volume", MEASURES["Seeds"]["Volume"]),
+        ("stop_rule", "threshold"),
+        ("stop_threshold", 0.2),
+        ("prob_csd_attempts", MEASURES["Tractograms"][PROB]["Attempts"]),
+        *(
+            (f"prob_csd_length_{name}", MEASURES["Tractograms"][PROB]["Length"][key])
+            for name, key in (
+                ("mean", "Mean"), ("p5", "Percentile5"), ("p95", "Percentile95"),
+                ("max", "Longest"),
+            )
+        ),
+        ("prob_csd_length_lower_bound", 20.0),
+        ("prob_csd_length_upper_bound", 300.0),
+        ("prob_csd_visited", MEASURES["Tractograms"][PROB]["Visited"]["Share"]),
+        ("prob_csd_wall_time", MEASURES["Tractograms"][PROB]["WallTime"]),
+        ("prob_csd_peak_memory", MEASURES["Tractograms"][PROB]["PeakMemoryGB"]),
     ],
-)
+)  # fmt: skip
 def test_values_are_those_of_the_measures(name, wanted):
     assert BY_NAME[name].value(MEASURES) == wanted
+
+
+def test_of_several_shells_the_most_directions_count():
+    shells = [
+        {"b": b, "Volumes": n + 1, "Directions": n} for b, n in ((700, 30), (2500, 64), (300, 6))
+    ]
+    measures = {"Gradients": {"Shells": shells}}
+    names = ("shells", "shell_volumes", "shell_directions", "directions")
+    assert [BY_NAME[name].value(measures) for name in names] == [
+        "700,2500,300", "31,65,7", "30,64,6", 64,
+    ]  # fmt: skip
 
 
 def test_motion_without_eddy_currents_has_columns():

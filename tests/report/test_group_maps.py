@@ -104,6 +104,13 @@ def test_the_mean_fa_where_all_lie_in_one_template(tmp_path, pool):
     np.testing.assert_array_equal(read_grid(paths[0]).affine, GRID.affine)
 
 
+def test_one_scan_is_said_as_one(tmp_path, pool):
+    (entities,) = scans(1)
+    written(tmp_path, entities, np.ones(GRID.shape))
+    _, sentence = write_group_maps(tmp_path, [entities], [], pool, [])
+    assert sentence == f"Maps of the study in {MNI}: mean FA of 1 scan."
+
+
 def test_maps_that_do_not_fit_are_said_and_left_out(tmp_path, pool):
     first, second, third, fourth = scans(4)
     written(tmp_path, first, np.ones(GRID.shape))

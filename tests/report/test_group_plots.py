@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -71,6 +72,28 @@ def test_a_wild_value_stands_at_the_edge_and_presses_nobody_together():
     assert places[-2] - places[0] > 30
     assert "1 farther out" in html
     assert [line.get("class") for line in root.iter("line")] == ["bound", "median"]
+    root, html = drawn([*values[:-1], -1e9, -2e9], [21, 22])
+    assert [place for _, place, _ in dots(root)][:2] == [2, 2]
+    assert "2 farther out" in html
+
+
+@pytest.mark.parametrize(("suspect", "places"), [("low", [10]), ("high", [90]), ("", [])])
+def test_the_bound_stands_on_the_suspect_side(suspect, places):
+    values = [*np.linspace(90, 110, 21), -1e9, 1e9]  # both ends of the axis lie at a score of 6
+    root, _ = drawn(values, column=replace(COLUMN, suspect=suspect))
+    bounds = [line.get("x1") for line in root.iter("line") if line.get("class") == "bound"]
+    assert [round(float(place.rstrip("%")) / 10) * 10 for place in bounds] == [
+        20 if place == 10 else 80 for place in places
+    ]
+
+
+def test_of_very_many_that_are_flagged_those_farthest_out_are_drawn():
+    values = np.linspace(0, 100, 601)
+    flagged = [*range(250), *range(351, 601)]
+    root, html = drawn(values, flagged)
+    found = [row for row, _, diamond in dots(root) if diamond]
+    assert found == [*range(100), *range(501, 601)]
+    assert "601 scans; 301 drawn" in html
 
 
 def test_of_thousands_some_are_drawn_and_all_that_are_flagged():

@@ -11,6 +11,7 @@ from bids_tract.report.group_records import (
     Status,
     Statuses,
     few_at_a_time,
+    labelled_folders,
     missing_places,
     read_covariates,
     read_statuses,
@@ -69,7 +70,7 @@ def test_covariates_by_participant(tmp_path):
     (tmp_path / "participants.tsv").write_text("age\tparticipant_id\n3\tsub-01\nn/a\t02\n")
     (tmp_path / "participants.json").write_text('{"age": {"Units": "year"}, "sex": {}}')
     errors: list[str] = []
-    found = read_covariates(tmp_path, errors)
+    found = read_covariates(tmp_path, {"sub-01", "sub-02"}, errors)
     assert errors == []
     assert found == Covariates(
         ["age"], {"sub-01": ("3",), "sub-02": ("n/a",)}, {"age": {"Units": "year"}}
@@ -80,7 +81,7 @@ def test_covariates_that_are_not_there_are_not_available(tmp_path):
     (tmp_path / "participants.tsv").write_text(
         "sex\tparticipant_id\tage\tsite\nf\tsub-01\nm\tsub-02\t\tx\n"
     )
-    found = read_covariates(tmp_path, [])
+    found = read_covariates(tmp_path, (), [])
     assert found.names == ["sex", "age", "site"]
     subs = ["sub-02", "sub-01", "sub-03"]
     assert [*found.values("sex", subs)] == ["m", "f", "n/a"]
@@ -89,11 +90,100 @@ def test_covariates_that_are_not_there_are_not_available(tmp_path):
 
 
 def test_a_faulty_table_of_participants_is_said(tmp_path):
-    assert read_covariates(tmp_path, []) == Covariates()
+    assert read_covariates(tmp_path, (), []) == Covariates()
     (tmp_path / "participants.tsv").write_bytes(b"participant_id\n\xff\n")
     errors: list[str] = []
-    assert read_covariates(tmp_path, errors).of == {}
+    assert read_covariates(tmp_path, (), errors).of == {}
     assert "participants.tsv" in errors[0]
+
+
+AGES = {"sub-01": ("3",), "sub-02": ("4",)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "of"),
+    [
+        ("id\tage\nsub-01\t3", "has no column participant_id (its columns: id, age)", {}),
+        ("participant_id,age\nsub-01,3", "has commas between its columns", {}),
+        ("participant_id age\nsub-01 3", "(its columns: participant_id age)", {}),
+        (
+            "participant_id\tage\nsub-01\t3\nsub-02\t4\nsub-01\t5\nsub-01\t6",
+            "has more than one row of sub-01; the first of each counts",
+            AGES,
+        ),
+        (
+            "participant_id\tage\tage\nsub-01\t3\t7\nsub-02\t4\t8",
+            "has more than one column age; the first of each counts",
+            AGES,
+        ),
+        (
+            'participant_id\tage\n"sub-01"\t"3"\n"sub-02"\t4',
+            "has quotes around sub-01, sub-02, and was read without them",
+            AGES,
+        ),
+        (
+            '"participant_id"\t"age"\nsub-01\t"3"\nsub-02\t4',
+            "has quotes around the names of the columns, and was read without them",
+            AGES,
+        ),
+        (
+            "participant_id\tage\n1\t9\n01\t3\nsub-02\t4",
+            "has ids without sub- for which there is no folder (1)",
+            {"sub-1": ("9",)} | AGES,
+        ),
+        (
+            "participant_id\tage\nsub-01\t3\nsub_03\t5\n\t5\nsub-02\t4",
+            "has ids that are no labels ('sub_03', '')",
+            AGES,
+        ),
+    ],
+)
+def test_faults_of_the_table_of_participants_are_said_and_the_rest_is_kept(
+    tmp_path, rows, said, of
+):
+    (tmp_path / "participants.tsv").write_text(rows + "\n")
+    errors: list[str] = []
+    found = read_covariates(tmp_path, {"sub-01", "sub-02"}, errors)
+    assert found == Covariates(["age"] if of else [], of)
+    (sentence,) = errors
+    assert sentence.startswith(str(tmp_path / "participants.tsv"))
+    assert said in sentence
+
+
+def test_many_faults_are_one_short_sentence(tmp_path):
+    rows = "".join(f"{number}\t1\n" for number in range(1200))
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tage\n{rows}")
+    errors: list[str] = []
+    assert len(read_covariates(tmp_path, (), errors).of) == 1200
+    (sentence,) = errors
+    assert "(0, 1, 2, 3, 4 and 1,195 more)" in sentence
+
+
+def test_quotes_within_words_are_words(tmp_path):
+    (tmp_path / "participants.tsv").write_text('participant_id\tnote\nsub-01\t"a" or "b"\n')
+    errors: list[str] = []
+    found = read_covariates(tmp_path, (), errors)
+    assert [*found.values("note", ["sub-01"])] == ['"a" or "b"']
+    assert errors == []
+
+
+def test_only_folders_with_a_label_are_participants(tmp_path):
+    for name in ("sub-03", "sub-A+1", "sub-03.html", "sub-", "sub-1_old", "sub-é", "ses-1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sub-04").write_text("a file")
+    assert labelled_folders(tmp_path, "sub") == ["sub-03", "sub-A+1"]
+    assert labelled_folders(tmp_path, "ses") == ["ses-1"]
+    assert labelled_folders(tmp_path / "nowhere", "sub") == []
+
+
+def test_who_is_missing_of_some_sessions(tmp_path, pool):
+    for place in ("sub-01/dwi", "sub-02/ses-1/dwi", "sub-02/ses-2/dwi", "sub-03/ses-2/dwi"):
+        (tmp_path / place).mkdir(parents=True)
+    subs, present = ["sub-01", "sub-02", "sub-03"], {"sub-03": ["ses-2"]}
+    assert missing_places(tmp_path, subs, Covariates(), present, pool, ["2"]) == {
+        "has no diffusion data in ses-2 of the dataset": ["sub-01"],
+        "not processed yet (neither results nor a reason)": ["sub-02_ses-2"],
+    }
 
 
 def test_who_is_missing_and_why(tmp_path, pool):

@@ -20,6 +20,13 @@ def made(folder, sub="01", **more):
     return measures
 
 
+def add_tractogram(folder, name):
+    path = folder / f"{name}_tractogram.trk"
+    path.write_bytes(b"")
+    path.with_suffix(".json").write_text("{}")
+    return path
+
+
 def test_a_sound_scan(tmp_path):
     measures = made(tmp_path)
     (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, {"sub-01.html", "sub-02.html"})
@@ -95,7 +102,7 @@ def test_nobody(tmp_path):
             "changed after",
         ),
         (
-            lambda folder: (folder / "sub-01_track-det_desc-csd_tractogram.json").write_text("{}"),
+            lambda folder: add_tractogram(folder, "sub-01_track-det_desc-csd"),
             "sub-01_track-det_desc-csd_tractogram.json came after measuring",
         ),
     ],
@@ -110,10 +117,93 @@ def test_measures_that_do_not_hold_are_not_shown(tmp_path, fault, said):
 
 def test_the_tractogram_of_another_scan_is_none_of_it(tmp_path):
     made(tmp_path)
-    other = tmp_path / "sub-01/dwi/sub-01_dir-PA_track-det_desc-csd_tractogram.json"
-    other.write_text("{}")
+    add_tractogram(tmp_path / "sub-01/dwi", "sub-01_dir-PA_track-det_desc-csd")
     (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
     assert scan.error == ""
+
+
+@pytest.mark.parametrize("left", ["sidecar", "tractogram"])
+def test_what_measuring_does_not_take_did_not_come_after_it(tmp_path, left):
+    made(tmp_path)
+    path = add_tractogram(tmp_path / "sub-01/dwi", "sub-01_track-det_desc-csd")
+    (path if left == "sidecar" else path.with_suffix(".json")).unlink()
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
+    assert scan.error == ""
+
+
+NAME = "sub-01_model-tensor_param-fa_dwimap.nii.gz"
+
+
+def test_a_file_of_another_size_than_was_measured(tmp_path):
+    made(tmp_path, Files={NAME: 3})
+    path = tmp_path / "sub-01/dwi" / NAME
+    path.write_bytes(b"abc")
+    assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
+    path.write_bytes(b"abcd")
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
+    assert scan.error == (
+        f"{NAME} changed after it was measured; run the participant level with --reports-only to "
+        "measure it again"
+    )
+    assert scan.values == {}
+    path.write_bytes(b"")
+    assert "changed" in read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error
+
+
+def test_a_measured_file_that_is_not_here_is_no_fault(tmp_path):
+    made(tmp_path, Files={NAME: 3})
+    assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
+    content = tmp_path / "content"
+    (tmp_path / "sub-01/dwi" / NAME).symlink_to(content)
+    assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
+    content.write_bytes(b"abc")  # the size of the content counts, not that of the link
+    assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
+    content.write_bytes(b"abcd")
+    assert "changed" in read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error
+
+
+def test_results_that_were_deleted(tmp_path):
+    (scan,) = read_participant(tmp_path, "sub-01", COMPLETE, ())
+    assert (scan.status, scan.missing) == ("missing", "said to be complete, but without results")
+    assert scan.error == (
+        "sub-01 is said to be complete, but has no results: run the participant level again"
+    )
+
+
+@pytest.mark.parametrize("fault", ["nothing", "not measured", "changed"])
+def test_a_scan_that_runs_has_no_faults(tmp_path, fault):
+    if fault != "nothing":
+        made(tmp_path)
+        name = "measures" if fault == "not measured" else "desc-brain_mask"
+        (tmp_path / f"sub-01/dwi/sub-01_{name}.json").unlink()
+        (tmp_path / "sub-01/dwi/sub-01_desc-brain_mask.json").write_text('{"other": 1}')
+    (scan,) = read_participant(tmp_path, "sub-01", {"sub-01": Status("running")}, ())
+    assert (scan.status, scan.error, scan.values) == ("running", "", {})
+    assert scan.missing == "still running, or stopped before it ended"
+
+
+def test_a_scan_that_runs_has_the_numbers_of_its_last_run(tmp_path):
+    made(tmp_path)
+    (scan,) = read_participant(tmp_path, "sub-01", {"sub-01": Status("running")}, ())
+    assert scan.values
+    assert (scan.status, scan.error, scan.missing) == ("running", "", "")
+
+
+def test_only_the_sessions_that_are_asked_for(tmp_path):
+    for entities in ({}, {"ses": "1"}, {"ses": "2"}):
+        write_scan(tmp_path, {"sub": "01", **entities}, typical(np.random.default_rng(1)))
+    said = {f"sub-01{one}": Status("failed") for one in ("_run-1", "_ses-1_run-1", "_ses-2_run-1")}
+    labels = [one.label for one in read_participant(tmp_path, "sub-01", said, (), ["2"])]
+    assert labels == ["sub-01_ses-2", "sub-01_ses-2_run-1"]
+    assert len(read_participant(tmp_path, "sub-01", said, ())) == 6
+
+
+def test_a_folder_that_is_called_nearly_like_a_session_is_none(tmp_path):
+    made(tmp_path, "01")
+    (tmp_path / "sub-01/dwi").rename(tmp_path / "sub-01/dwi_")
+    (tmp_path / "sub-01/ses-1.old").mkdir()
+    (tmp_path / "sub-01/dwi_").rename(tmp_path / "sub-01/ses-1.old/dwi")
+    assert read_participant(tmp_path, "sub-01", {}, ()) == []
 
 
 def test_neither_maps_nor_tractograms_are_read(tmp_path):

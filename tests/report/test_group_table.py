@@ -78,6 +78,20 @@ def test_the_dictionary_has_every_column_and_no_other(tmp_path):
     assert said["age"] == {"Description": "Age.", "Units": "year"}
     assert said["participants_status"]["Description"] == "The column status of participants.tsv."
     assert "wrong" in said["gradient_check"]["Levels"]
+    statuses = {"complete", "failed", "running", "missing", "unknown"}
+    assert {*said["status"]["Levels"]} == statuses
+
+
+def test_covariates_with_names_of_ours_are_all_kept():
+    table = Table()
+    table.add(ScanResult("sub-01", {"sub": "01"}, "complete"))
+    names = ["status", "participants_status", "age"]
+    covariates = Covariates(names, {"sub-01": ("well", "a patient", "33")})
+    whole = {name: [*values] for name, (values, _) in table.whole(covariates).items()}
+    assert whole["status"] == ["complete"]
+    assert whole["participants_participants_status"] == ["well"]
+    assert whole["participants_status"] == ["a patient"]
+    assert [*whole][-3:] == ["participants_participants_status", "participants_status", "age"]
 
 
 def test_columns_without_any_value_are_left_out(tmp_path):
