@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dipy.tracking.utils import density_map
 
+from bids_tract.errors import OutputError
 from bids_tract.files.grids import Grid
 from bids_tract.files.images import read_grid, read_map, write_map
 from bids_tract.files.sidecars import read_json, write_json
@@ -124,6 +125,29 @@ def test_maps_that_do_not_fit_are_said_and_left_out(tmp_path, pool):
     assert "sub-03" in errors[1]
     assert [*read_json(paths[1])["LeftOut"]] == [f"sub-01_space-{MNI}", f"sub-03_space-{MNI}"]
     np.testing.assert_array_equal(read_map(paths[0]), np.full(GRID.shape, 1.5))
+
+
+def test_where_the_first_cannot_be_read_the_grid_is_that_of_the_next(tmp_path, pool):
+    first, second, third = scans(3)
+    written(tmp_path, first, np.ones(GRID.shape)).write_bytes(b"no image")
+    written(tmp_path, second, np.full(GRID.shape, np.nan))  # not in the mean of the others
+    written(tmp_path, third, np.full(GRID.shape, 0.5))
+    errors: list[str] = []
+    paths, sentence = write_group_maps(tmp_path, scans(3), [], pool, errors)
+    assert [error[:6] for error in errors] == ["sub-00", "sub-01"]
+    assert "no numbers" in errors[1]
+    assert sentence.endswith("mean FA of 1 of 3 scans.")
+    np.testing.assert_array_equal(read_map(paths[0]), np.full(GRID.shape, 0.5))
+
+
+def test_no_former_sidecar_stays_where_a_map_cannot_be_written(tmp_path, pool):
+    written(tmp_path, scans(1)[0], np.ones(GRID.shape))
+    paths, _ = write_group_maps(tmp_path, scans(1), [], pool, [])
+    paths[0].unlink()
+    (paths[0] / "in the way").mkdir(parents=True)
+    with pytest.raises(OutputError):
+        write_group_maps(tmp_path, scans(1), [], pool, [])
+    assert not paths[1].exists()
 
 
 # --- Density -------------------------------------------------------------------------------------

@@ -89,6 +89,11 @@ def test_covariates_that_are_not_there_are_not_available(tmp_path):
     assert [*found.values("site", subs)] == ["x", "n/a", "n/a"]
 
 
+def test_a_column_without_a_name_is_none(tmp_path):
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\t\nsub-01\t3\t\n")
+    assert read_covariates(tmp_path, {"sub-01"}, []) == Covariates(["age"], {"sub-01": ("3",)})
+
+
 def test_a_faulty_table_of_participants_is_said(tmp_path):
     assert read_covariates(tmp_path, (), []) == Covariates()
     (tmp_path / "participants.tsv").write_bytes(b"participant_id\n\xff\n")
@@ -188,11 +193,11 @@ def test_who_is_missing_of_some_sessions(tmp_path, pool):
 
 def test_who_is_missing_and_why(tmp_path, pool):
     for place in ("sub-01/dwi", "sub-02/anat", "sub-03/ses-1/dwi", "sub-03/ses-2/dwi",
-                  "sub-03/ses-3/anat", "sub-06/dwi"):  # fmt: skip
+                  "sub-03/ses-3/anat", "sub-06/dwi", "sub-08/anat"):  # fmt: skip
         (tmp_path / place).mkdir(parents=True)
     covariates = Covariates(["age"], {"sub-04": ()})
-    present = {"sub-01": [""], "sub-03": ["ses-2"], "sub-07": [""]}
-    subs = [f"sub-{number:02d}" for number in range(1, 8)]
+    present = {"sub-01": [""], "sub-03": ["ses-2"], "sub-07": [""], "sub-08": [""]}
+    subs = [f"sub-{number:02d}" for number in range(1, 9)]
     assert missing_places(tmp_path, subs, covariates, present, pool) == {
         "has no diffusion data in the dataset": ["sub-02"],
         "not processed yet (neither results nor a reason)": ["sub-03_ses-1", "sub-06"],

@@ -43,6 +43,8 @@ def test_each_session_has_its_page_or_that_of_the_participant(tmp_path):
     scans = read_participant(tmp_path, "sub-01", {}, {"sub-01_ses-1.html"})
     assert [scan.page for scan in scans] == ["sub-01_ses-1.html", ""]
     assert [scan.status for scan in scans] == ["unknown", "unknown"]
+    scans = read_participant(tmp_path, "sub-01", {}, {"sub-01.html", "sub-01_ses-1.html"})
+    assert [scan.page for scan in scans] == ["sub-01_ses-1.html", "sub-01.html"]
     scans = read_participant(tmp_path, "sub-01", {}, {"sub-01.html"})
     assert [scan.page for scan in scans] == ["sub-01.html", "sub-01.html"]
 

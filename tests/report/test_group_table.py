@@ -106,11 +106,15 @@ def test_rows_with_other_columns_keep_their_place():
     table = Table()
     table.add(ScanResult("sub-01", {"sub": "01"}, "failed"))
     table.add(
-        ScanResult("sub-02_ses-a", {"sub": "02", "ses": "a"}, "complete", values={"snr": 9.0})
-    )
+        ScanResult(
+            "sub-02_ses-a", {"sub": "02", "ses": "a"}, "complete",
+            values={"snr": 9.0, "software": "v1"},
+        )
+    )  # fmt: skip
     table.add(ScanResult("sub-03", {"sub": "03"}, "complete"))
     whole = {name: [*values] for name, (values, _) in table.whole(Covariates()).items()}
     assert whole["snr"] == [None, 9.0, None]
+    assert whole["software"] == [None, "v1", None]
     assert whole["session_id"] == [None, "ses-a", None]
     assert whole["status"] == ["failed", "complete", "complete"]
 
