@@ -10,6 +10,19 @@ _LFS_POINTER = b"version https://git-lfs"
 _ANNEX_POINTER = b"/annex/objects/"
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file only says where git-lfs or git-annex has its content.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+
+    """
+    with path.open("rb") as stream:
+        return stream.read(64).startswith((_LFS_POINTER, _ANNEX_POINTER))
+
+
 def require_content(path: Path) -> None:
     """Raise unless `path` is a file with content of its own.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_tract.errors import BidsTractError, DataError
+from bids_tract.files.present import is_pointer
 from bids_tract.files.sidecars import file_digest, read_json
 from bids_tract.names import KINDS, label_entities, parse_name, run_label, sidecar_path
 from bids_tract.report.checks import checks
@@ -180,12 +181,17 @@ def _measures(output_dir: Path, entities: Mapping[str, str], names: list[str]) -
             raise DataError(f"{name} changed after it was measured; {_MEASURED_AGAIN}")
     measured = measures.get("Files")  # older measures have none
     for name, size in measured.items() if isinstance(measured, dict) else ():
-        if any(_size(place / folder / name) not in (None, size) for folder in _FOLDERS):
+        if any(_changed(place / folder / name, size) for folder in _FOLDERS):
             raise DataError(f"{name} changed after it was measured; {_MEASURED_AGAIN}")
     for sidecar in map(sidecar_path, tractograms(output_dir, entities).values()):
         if sidecar.name not in inputs and _size(sidecar):
             raise DataError(f"{sidecar.name} came after measuring; {_MEASURED_AGAIN}")
     return measures
+
+
+def _changed(path: Path, size: int) -> bool:
+    """Whether a file has another size than when it was measured; not so where it is not here."""
+    return _size(path) not in (None, size) and not is_pointer(path)
 
 
 def _size(path: Path) -> int | None:

@@ -88,7 +88,11 @@ the brain mask.
 
 `group_tractography.tsv` has a row for each scan, with every number that its report judges, the
 covariates of `participants.tsv`, and what is bad or outlying; `group_tractography.json` says what
-the columns mean. Where all scans lie in the space of one template (`space-MNI*`), there are the
+the columns mean. `status` is `complete`, `failed`, `running` (under way or stopped; numbers, if
+any, are those of an earlier run), `missing` (a run said complete, but nothing is there) or
+`unknown`. Faults of `participants.tsv`, and maps or tractograms whose size changed after they were
+measured, are said and make the exit code 1. `--participant-label` and `--session-label` restrict
+table and page. Where all scans lie in the space of one template (`space-MNI*`), there are the
 mean FA (`group_space-*_model-tensor_param-fa_dwimap.nii.gz`) and, for each tractogram, the mean
 over scans of the share of streamlines that pass through a voxel (`param-density_stat-mean`) and
 the share of scans with a streamline there (`param-density_stat-share`); `LeftOut` names the scans

@@ -156,7 +156,12 @@ def test_a_measured_file_that_is_not_here_is_no_fault(tmp_path):
     made(tmp_path, Files={NAME: 3})
     assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
     content = tmp_path / "content"
-    (tmp_path / "sub-01/dwi" / NAME).symlink_to(content)
+    path = tmp_path / "sub-01/dwi" / NAME
+    for pointer in ("version https://git-lfs.github.com/spec/v1\n", "/annex/objects/MD5E-s3--a\n"):
+        path.write_text(pointer)
+        assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
+    path.unlink()
+    path.symlink_to(content)
     assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
     content.write_bytes(b"abc")  # the size of the content counts, not that of the link
     assert read_participant(tmp_path, "sub-01", COMPLETE, ())[0].error == ""
