@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from bids_tract.errors import BidsTractError
 from bids_tract.files.sidecars import read_json
 from bids_tract.names import run_label
 from bids_tract.report.participant import write_report
+from bids_tract.report.records import is_about
 from bids_tract.report.verdicts import plural
 
 LOGGER = logging.getLogger(__name__)
@@ -26,21 +27,33 @@ class _Page:
     label: str
     scans: tuple[Mapping[str, str], ...]
 
+    def own(self, failures: Mapping[str, str]) -> dict[str, str]:
+        """Those of the participant."""
+        return {name: why for name, why in failures.items() if is_about(name, self.label)}
+
     def last_of(self, runs: Mapping[str, Path]) -> Path | None:
         """The last of the runs by label that had to do with a scan of the page."""
         found = [runs[label] for label in map(run_label, self.scans) if label in runs]
         return max(found, default=None)
 
 
-def _pages(scans: Sequence[Scan], output_dir: Path) -> list[_Page]:
-    """A page for each participant and session that has a folder in the output."""
-    pages: dict[str, list[Mapping[str, str]]] = {}
+def _pages(scans: Sequence[Scan], output_dir: Path, known: Collection[str]) -> list[_Page]:
+    """A page for each participant and session with a folder in the output, or a known scan."""
+    found: dict[str, list[Mapping[str, str]]] = {}
     for scan in scans:
         place = {key: scan.entities[key] for key in ("sub", "ses") if key in scan.entities}
-        folder = output_dir.joinpath(*(f"{key}-{label}" for key, label in place.items()))
-        if folder.is_dir():
-            pages.setdefault(run_label(place), []).append(scan.entities)
-    return [_Page(label, tuple(entities)) for label, entities in pages.items()]
+        found.setdefault(run_label(place), []).append(scan.entities)
+    pages = []
+    for label, entities in found.items():
+        is_known = any(run_label(one) in known for one in entities)
+        if is_known or output_dir.joinpath(*label.split("_")).is_dir():
+            pages.append(_Page(label, tuple(entities)))
+        else:
+            LOGGER.warning(
+                "%s has no results, so no report: it was not processed yet, or its results were "
+                "removed from %s", label, output_dir,
+            )  # fmt: skip
+    return pages
 
 
 def _write(
@@ -86,9 +99,11 @@ def write_reports(
         What could not be shown, in sentences; the pages say so in its place.
 
     """
-    pages = _pages(dataset.scans, output_dir)
     runs = _last_runs(output_dir) if log_dir is None else {}
-    work = [(page, output_dir, dict(failures), log_dir or page.last_of(runs)) for page in pages]
+    pages = _pages(dataset.scans, output_dir, {*failures, *runs})
+    work = [
+        (page, output_dir, page.own(failures), log_dir or page.last_of(runs)) for page in pages
+    ]
     if n_processes == 1 or len(pages) < 2:
         errors = [error for one in work for error in _write(*one)]
     else:

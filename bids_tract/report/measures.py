@@ -5,12 +5,16 @@ sidecars and, where no sidecar has them, from the maps and tractograms; the resu
 file, so that whoever compares a thousand scans reads a thousand small files and no tractogram.
 Of each tractogram, the pass over it also leaves a map: how many streamlines pass through a voxel.
 
-Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where not known:
+Keys of the measures, all but ``Scan``, ``Entities``, ``Inputs`` and ``Files`` absent where not
+known:
 
 ``Scan``, ``Entities``
     Short name of the scan, and its entities.
 ``Version``, ``Inputs``
     Of this list of keys; digest of each sidecar that was read, by its name.
+``Files``
+    Bytes of each map and tractogram that was measured, by its name: one that was replaced or cut
+    off beside the same sidecar has another size. Times change where folders are copied.
 ``Gradients``, ``GradientCheck``
     As in the sidecar of the brain mask: volumes and directions of each shell; the orientation
     check.
@@ -27,13 +31,14 @@ Keys of the measures, all but ``Scan``, ``Entities`` and ``Inputs`` absent where
 ``Models``
     By model: ``Order``, ``Shell`` (s/mm²) and, where there is one, ``ResponseFunction``.
 ``Seeds``, ``Stop``
-    ``Volume`` (ml) of the seed and stop masks; ``Rule`` and ``Threshold`` of the latter.
+    ``Volume`` (ml) of the seed and stop masks; ``Rule``, ``Threshold`` and ``Map`` of the latter.
 ``Tractograms``
     By ``track-prob_desc-csd``: ``Count``, ``Attempts``, ``Kept``, ``Rejected``, ``Ends``,
-    ``Select``, ``MinimumLength``, ``MaximumLength`` (mm), ``WallTime`` (s), ``PeakMemoryGB``,
-    ``Streamlines`` (found in the file), ``Length`` (``Mean``, ``Median``, ``Percentile5``,
-    ``Percentile95``, ``Longest`` in mm, ``Histogram``), ``Visited`` (``Share`` of the volume
-    ``Of`` what).
+    ``Select``, ``MinimumLength``, ``MaximumLength`` (mm), ``StepSize`` (mm), ``AnglePerStep``
+    (degrees), ``Criterion`` that ended it, with its ``Threshold`` of a ``Metric`` and that
+    ``Map``, ``WallTime`` (s), ``PeakMemoryGB``, ``Streamlines`` (found in the file; absent where
+    it cannot be read), ``Length`` (``Mean``, ``Median``, ``Percentile5``, ``Percentile95``,
+    ``Longest`` in mm, ``Histogram``), ``Visited`` (``Share`` of the volume ``Of`` what).
 ``WallTime``, ``PeakMemoryGB``
     Seconds of all stages together; the most memory that one of them held.
 ``Notes``, ``SoftwareVersions``, ``Errors``
@@ -46,7 +51,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -71,12 +77,22 @@ LOGGER = logging.getLogger(__name__)
 
 Measures = dict[str, Any]
 
-_VERSION = 2
+_VERSION = 3
 _TRACTOGRAM_TYPES = KINDS["tractogram"].extensions
 _FA_BINS = 25
 _DISPLACEMENTS = {"Framewise": "framewise_displacement", "Restricted": "restricted_displacement"}
-# A voxel counts as white matter where more than half of it is.
-_HALF = 0.5
+# The maps that numbers are taken from; the others are only shown.
+_MEASURED = (
+    "brain_mask", "dwiref", "confounds", "wm_probseg", "gm_probseg", "csf_probseg",
+    "tensor_fa", "tensor_md", "seed_mask", "stop_mask",
+)  # fmt: skip
+# Where streamlines should come, the best first; a voxel counts as white matter where more than
+# half of it is.
+_TARGETS = (
+    ("wm_probseg", "white matter", 0.5),
+    ("stop_mask", "the stop mask", 0.0),
+    ("seed_mask", "the seed mask", 0.0),
+)
 
 
 def measures_path(output_dir: Path, entities: Mapping[str, str]) -> Path:
@@ -122,26 +138,35 @@ def measure_scan(output_dir: Path, entities: Mapping[str, str]) -> Measures:
     Returns
     -------
     dict
-        The keys of this module's description. What could not be read or measured is a sentence
-        among ``Errors``.
-
-    Raises
-    ------
-    OutputError
-        The measures cannot be written.
+        The keys of this module's description. What could not be read, measured or saved is a
+        sentence among ``Errors``. Of a scan without outputs nothing is saved.
 
     """
     maps, tracts = scan_files(output_dir, entities), tractograms(output_dir, entities)
     sidecars = _sidecars(output_dir, entities)
     found = [*sidecars.values(), *map(sidecar_path, tracts.values())]
-    inputs = {path.name: file_digest(path) for path in sorted(found) if _has_content(path)}
+    taken_from = {
+        "Inputs": {path.name: file_digest(path) for path in sorted(found) if _has_content(path)},
+        "Files": _sizes([*(maps[key] for key in _MEASURED if key in maps), *tracts.values()]),
+    }
     target = measures_path(output_dir, entities)
-    known = _still_valid(target, inputs)
+    known = _still_valid(target, taken_from)
     if known is not None and all(map(has_density, tracts.values())):
         return known
-    measures = _Measuring(output_dir, entities, inputs).measure(maps, tracts, sidecars)
-    write_json(target, measures)
-    return read_json(target)  # exactly what later readers get
+    measures = _Measuring(output_dir, entities, taken_from).measure(maps, tracts, sidecars)
+    if not (maps or found):
+        return measures
+    try:
+        write_json(target, measures)
+        return read_json(target)  # exactly what later readers get
+    except (BidsTractError, OSError) as error:
+        measures["Errors"].append(f"{target.name} could not be saved: {error}")
+        return measures
+
+
+def _sizes(paths: Iterable[Path]) -> dict[str, int]:
+    """Bytes of files by their names, without links to files that are not here."""
+    return {path.name: path.stat().st_size for path in sorted(paths) if path.is_file()}
 
 
 def _sidecars(output_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
@@ -155,15 +180,15 @@ def _has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _still_valid(path: Path, inputs: Mapping[str, str]) -> Measures | None:
-    """Measures taken from the same inputs, without errors."""
+def _still_valid(path: Path, taken_from: Mapping[str, Any]) -> Measures | None:
+    """Measures taken from the same sidecars and files, without errors."""
     if not path.is_file():
         return None
     try:
         known = read_json(path)
     except BidsTractError:
         return None
-    same = known.get("Version") == _VERSION and known.get("Inputs") == dict(inputs)
+    same = all(known.get(key) == one for key, one in {"Version": _VERSION, **taken_from}.items())
     return known if same and not known.get("Errors") else None
 
 
@@ -171,7 +196,7 @@ class _Measuring:
     """The measures of one scan while they are gathered: what fails is noted, the rest goes on."""
 
     def __init__(
-        self, output_dir: Path, entities: Mapping[str, str], inputs: Mapping[str, str]
+        self, output_dir: Path, entities: Mapping[str, str], taken_from: Mapping[str, Any]
     ) -> None:
         self.output_dir = output_dir
         self.errors: list[str] = []
@@ -183,7 +208,7 @@ class _Measuring:
             "Scan": run_label(entities),
             "Entities": {key: label for key, label in entities.items() if key != "desc"},
             "Version": _VERSION,
-            "Inputs": dict(inputs),
+            **taken_from,
         }
 
     def measure(
@@ -265,13 +290,19 @@ class _Measuring:
         if not tracts:
             return result
         grid = _grid(maps)
-        target = next(_targets(maps, grid), None)
+        targets: dict[str, tuple[Bool, str]] = {}
+        for kind, words, above in _TARGETS:
+            self._add(targets, kind, partial(_target, maps, grid, kind, words, above))
         for key, path in tracts.items():
-            result[key] = _counts(self._sidecar(sidecar_path(path)))
+            tract = result[key] = _said_of_tract(self._sidecar(sidecar_path(path)))
+            other_run = is_of_other_run(self.found.get("Stop", {}), tract)
+            fitting = (targets[kind] for kind in targets if kind != "stop_mask" or not other_run)
             try:
-                remove_density(path)
-                found, counts = measure_tractogram(path, grid, target)
-                result[key] |= found
+                try:
+                    found, counts = measure_tractogram(path, grid, next(fitting, None))
+                    tract |= found
+                finally:  # none of a former tractogram may stay, whatever this one is
+                    remove_density(path)
                 write_density(
                     self.output_dir, path, counts, grid,
                     streamlines=found["Streamlines"], more=place,
@@ -281,14 +312,21 @@ class _Measuring:
         return result
 
 
-def _counts(sidecar: Mapping[str, Any]) -> Measures:
-    """What the sidecar of a tractogram says of its seeds and streamlines."""
+def _said_of_tract(sidecar: Mapping[str, Any]) -> Measures:
+    """What the sidecar of a tractogram says of its seeds and streamlines, and how it was made."""
     counts = sidecar.get("Counts", {})
     accepted = sidecar.get("StreamlineAcceptanceCriteria", {})
+    stepped = sidecar.get("StreamlinePropagation", {})
+    ended = sidecar.get("StreamlineTermination", {})
+    bound: Mapping[str, Any] = next(iter(ended.get("Anisotropy", ())), {})
     said = {
         "Count": sidecar.get("Count"),
         **{key: counts.get(key) for key in ("Attempts", "Kept", "Rejected", "Ends")},
         **{key: accepted.get(key) for key in ("MinimumLength", "MaximumLength")},
+        **{key: stepped.get(key) for key in ("StepSize", "AnglePerStep")},
+        "Criterion": ended.get("Criterion"),
+        **{key: bound.get(key) for key in ("Threshold", "Metric")},
+        "Map": bound.get("Source"),
         **{key: sidecar.get(key) for key in ("Select", "WallTime", "PeakMemoryGB")},
     }
     return {key: value for key, value in said.items() if value is not None}
@@ -327,7 +365,7 @@ def _mask(maps: Mapping[str, Path]) -> Measures:
     }
     if not mask.any():
         return found
-    found["Extent"] = extent_mm(mask, grid.affine)
+    found["Extent"] = list(extent_mm(mask, grid.affine))
     if "dwiref" in maps:
         found["LeftOut"] = left_out(read_map(maps["dwiref"], grid), mask)
     return found
@@ -400,19 +438,31 @@ def _stop(path: Path | None, sidecar: Mapping[str, Any]) -> Measures | None:
     return {**(_volume_of(path) or {}), **{key: v for key, v in said.items() if v is not None}}
 
 
-def _targets(maps: Mapping[str, Path], grid: Grid) -> Iterator[tuple[Bool, str]]:
-    """Where streamlines should come: the best that is there first."""
-    for kind, words, above in (
-        ("wm_probseg", "white matter", _HALF),
-        ("stop_mask", "the stop mask", 0.0),
-        ("seed_mask", "the seed mask", 0.0),
-    ):
-        if kind in maps:
-            mask = read_map(maps[kind], grid) > above
-            if "brain_mask" in maps:
-                mask &= read_map(maps["brain_mask"], grid) > 0
-            if mask.any():
-                yield mask, words
+def is_of_other_run(stop: Mapping[str, Any], tract: Mapping[str, Any]) -> bool:
+    """Whether a tractogram was made with another stop mask than the one that lies beside it.
+
+    Parameters
+    ----------
+    stop, tract : mapping
+        ``Stop`` and one of the ``Tractograms`` of the measures of a scan.
+
+    """
+    if tract.get("Criterion") not in ("threshold", "mask"):  # tissue ends it, and no such mask
+        return False
+    pairs = (("Criterion", "Rule"), ("Threshold", "Threshold"), ("Map", "Map"))
+    return any(tract[key] != stop[own] for key, own in pairs if key in tract and own in stop)
+
+
+def _target(
+    maps: Mapping[str, Path], grid: Grid, kind: str, words: str, above: float
+) -> tuple[Bool, str] | None:
+    """Voxels of the brain where a map is above a bound, with their name; None without any."""
+    if kind not in maps:
+        return None
+    mask = read_map(maps[kind], grid) > above
+    if "brain_mask" in maps:
+        mask &= read_map(maps["brain_mask"], grid) > 0
+    return (mask, words) if mask.any() else None
 
 
 def is_number(value: object) -> TypeGuard[float]:

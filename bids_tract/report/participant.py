@@ -15,7 +15,7 @@ from bids_tract.files.atomic import replacing
 from bids_tract.names import run_label
 from bids_tract.report.checks import checks
 from bids_tract.report.document import Section, items, page, problem, prose
-from bids_tract.report.measures import measure_scan
+from bids_tract.report.measures import measure_scan, tractograms
 from bids_tract.report.records import RunRecord, read_run
 from bids_tract.report.scan_methods import scan_methods
 from bids_tract.report.scan_sections import Parts, Scan, draw, scan_section
@@ -25,9 +25,9 @@ LOGGER = logging.getLogger(__name__)
 
 # A page can be sent by mail and opens at once (bytes).
 PAGE_LIMIT = 5_000_000
-# Of these: the viewer's program (1.06 MB), interactive views of all scans together, and text with
-# charts (30 kB a scan measured).
-_PROGRAM_ROOM, _VIEWS_ROOM, _TEXT_ROOM = 1_060_000, 1_000_000, 250_000
+# Of these: the viewer's program (1.06 MB), interactive views of all scans together, text and
+# charts, and more of these for each tractogram (12 kB measured, with its part of its scan).
+_PROGRAM_ROOM, _VIEWS_ROOM, _TEXT_ROOM, _TRACTOGRAM_ROOM = 1_060_000, 1_000_000, 250_000, 15_000
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def write_report(
     Raises
     ------
     OutputError
-        The page or the measures cannot be written.
+        The page cannot be written.
 
     """
     run = read_run(log_dir, label)
@@ -89,7 +89,7 @@ def write_report(
     shown = [Scan(one, why.pop(run_label(one), "")) for one in scans]
     parts = Parts(
         output_dir,
-        PAGE_LIMIT - _PROGRAM_ROOM - _VIEWS_ROOM - _TEXT_ROOM,
+        max(0, PAGE_LIMIT - _PROGRAM_ROOM - _VIEWS_ROOM - _text_room(shown, output_dir)),
         _VIEWS_ROOM // max(len(shown), 1),
         errors=[*run.errors],
     )
@@ -114,6 +114,12 @@ def write_report(
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.writelines(pieces)
     return ReportResult(path, parts.errors)
+
+
+def _text_room(scans: Sequence[Scan], output_dir: Path) -> int:
+    """Bytes that text and charts may take."""
+    n_tractograms = sum(len(tractograms(output_dir, scan.entities)) for scan in scans)
+    return _TEXT_ROOM + _TRACTOGRAM_ROOM * n_tractograms
 
 
 def _judge(scans: Sequence[Scan], parts: Parts) -> None:

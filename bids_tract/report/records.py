@@ -93,7 +93,7 @@ def _log(record: RunRecord, path: Path, label: str) -> None:
 
 def _status(record: RunRecord, path: Path, label: str) -> None:
     for name, status in read_json(path).items():
-        if isinstance(status, dict) and status.get("Status") == "failed" and _of(name, label):
+        if isinstance(status, dict) and status.get("Status") == "failed" and is_about(name, label):
             record.failures[name] = str(status.get("Error", "no reason was recorded"))
 
 
@@ -112,7 +112,7 @@ def _messages(path: Path, label: str) -> list[str]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             match = _MESSAGE.match(line)
-            if match and (not re.search(r"\bsub-\w", match[3]) or _of(match[3], label)):
+            if match and (not re.search(r"\bsub-\w", match[3]) or is_about(match[3], label)):
                 found[f"{match[2].capitalize()}: {match[3].strip()}"] = None
     messages = [*found]
     if len(messages) > _MOST_MESSAGES:
@@ -121,6 +121,6 @@ def _messages(path: Path, label: str) -> list[str]:
     return messages
 
 
-def _of(text: str, label: str) -> bool:
+def is_about(text: str, label: str) -> bool:
     """Whether a text names the participant (and session): ``sub-1`` is not in ``sub-10``."""
     return re.search(rf"(?<![\w-]){re.escape(label)}(?![A-Za-z0-9+])", text) is not None

@@ -178,9 +178,11 @@ def _faults_of_mask(
             bad.append(said + "a part of the brain is missing.")
         else:
             doubts.append(said + "an edge of the brain may be missing.")
+    if volume <= 0:
+        return ["The mask is empty."], []
     if volumes:
         usual = statistics.median([*volumes, volume])
-        differs = abs(volume - usual) / usual
+        differs = abs(volume - usual) / max(usual, 1.0)
         said = f"Masks of this person's scans differ; their median is {usual:,.0f} ml."
         if differs > _SAME_BRAIN_BAD:
             bad.append(said)

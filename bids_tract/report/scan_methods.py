@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bids_tract.report.measures import Measures
+from bids_tract.report.measures import Measures, is_number, is_of_other_run
 from bids_tract.report.tract_checks import tractogram_name
 from bids_tract.report.verdicts import plural
+
+_ENDS = {
+    "mask": "at the border of the stop mask",
+    "cmc": "by the continuous map criterion",
+    "act": "by anatomical constraints",
+}
+_METRICS = {"fa": "FA", "gfa": "GFA", "wm": "the fraction of white matter"}
 
 
 def scan_methods(measures: Measures) -> str:
@@ -30,8 +37,8 @@ def scan_methods(measures: Measures) -> str:
         *(sentence for one in measures.get("Models", {}).items() for sentence in _model(*one)),
         *(
             sentence
-            for one in measures.get("Tractograms", {}).items()
-            for sentence in _tract(*one)
+            for key, tract in measures.get("Tractograms", {}).items()
+            for sentence in _tract(key, tract, measures.get("Stop", {}))
         ),
     ]
     return " ".join(found)
@@ -76,10 +83,33 @@ def _model(name: str, model: Mapping[str, Any]) -> Iterator[str]:
     yield f"{sentence}."
 
 
-def _tract(key: str, tract: Mapping[str, Any]) -> Iterator[str]:
+def _tract(key: str, tract: Mapping[str, Any], stop: Mapping[str, Any]) -> Iterator[str]:
+    name = tractogram_name(key)
     count, attempts = tract.get("Count"), tract.get("Attempts")
     if isinstance(count, int) and isinstance(attempts, int):
         yield (
-            f"Tracking ({tractogram_name(key)}) from {plural(attempts, 'seed')} kept "
-            f"{plural(count, 'streamline')}."
+            f"Tracking ({name}) from {plural(attempts, 'seed')} kept "
+            f"{plural(count, 'streamline')}{_way(tract)}."
         )
+    if is_of_other_run(stop, tract):
+        yield (
+            f"The stop mask beside the tractogram ({name}) is of another run: its streamlines "
+            "were not measured against it."
+        )
+
+
+def _way(tract: Mapping[str, Any]) -> str:
+    """With which steps, ends and lengths streamlines were made, as far as it is known."""
+    told = ""
+    if is_number(step := tract.get("StepSize")) and is_number(turn := tract.get("AnglePerStep")):
+        told += f" with steps of {step:g} mm and turns of at most {turn:g} degrees"
+    criterion, threshold = tract.get("Criterion"), tract.get("Threshold")
+    if criterion == "threshold" and is_number(threshold):
+        metric = tract.get("Metric", "the map")
+        told += f", ended where {_METRICS.get(metric, metric)} falls below {threshold:.3g}"
+    elif criterion in _ENDS:
+        told += f", ended {_ENDS[criterion]}"
+    least, most = tract.get("MinimumLength"), tract.get("MaximumLength")
+    if is_number(least) and is_number(most):
+        told += f"; streamlines of {least:g} to {most:g} mm"
+    return told

@@ -12,6 +12,10 @@ from bids_tract.report.verdicts import Judged
 # Share of the seeds whose streamline was kept. Measured: 65 % on a human brain, 82 to 95 % on two
 # phantoms; anatomical rules cost about half. A tenth of that is in doubt.
 _KEPT_DOUBT, _KEPT_BAD = 0.15, 0.02
+# Streamlines kept per ml of the brain mask, which are few where --select is small or the bound of
+# the seeds high, whatever share was kept. Sound ones: 5.3 (a simulated head), 7.5 (a human brain,
+# xa30), 200 (a phantom, FiberCup).
+_FEW_PER_ML = 2.0
 # Median length over the least that is kept: 3 to 5 measured; at 1.3 most are scraps.
 _LENGTH_TO_MINIMUM = 1.3
 _TOO_LONG = 0.05  # of the streamlines: loops that run to the greatest length
@@ -42,7 +46,9 @@ def kept(measures: Measures, which: str) -> Judged:
     number = f"{count:,} kept"
     if is_number(attempts) and attempts:
         number += f" of {attempts:,} seeds ({100 * count / attempts:.0f} %)"
-    if is_number(found) and found != count:
+    if not is_number(found):
+        return "bad", number, "The file could not be read: where it is cut off, track again."
+    if found != count:
         return (
             "bad",
             number,
@@ -64,6 +70,14 @@ def kept(measures: Measures, which: str) -> Judged:
             "doubt",
             number,
             f"{wanted:,} were asked for: the seeds did not suffice; give more --seeds.",
+        )
+    volume = measures.get("Mask", {}).get("Volume")
+    if is_number(volume) and count < _FEW_PER_ML * volume:
+        return (
+            "doubt",
+            number,
+            f"Few for a brain of {volume:,.0f} ml ({count / volume:.1f} per ml): maps and "
+            "matrices of so few are coarse.",
         )
     return "good", number, _reasons(tract)
 

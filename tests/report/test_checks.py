@@ -1,7 +1,9 @@
 import copy
 
+import numpy as np
 import pytest
 
+from bids_tract.core.types import Streamlines
 from bids_tract.report.checks import checks
 from bids_tract.report.measures import measure_scan
 from bids_tract.report.verdicts import duration, tally
@@ -12,6 +14,7 @@ from tests.report.outputs import (
     coordinates,
     lines,
     make_outputs,
+    path_of,
     replace_map,
     tract_sidecar,
     write_tract,
@@ -22,7 +25,8 @@ TRACT = "track-prob_desc-csd"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    return measure_scan(make_outputs(tmp_path_factory.mktemp("sound")), SCAN)
+    root = tmp_path_factory.mktemp("sound")
+    return measure_scan(make_outputs(root, kept=3000, attempts=5000), SCAN)
 
 
 def changed(measures, *keys, **values):
@@ -106,6 +110,42 @@ def test_a_file_that_lost_streamlines_is_flagged(tmp_path):
     assert "holds 30" in check.sentence
 
 
+def test_a_tractogram_replaced_beside_its_sidecar_is_flagged(tmp_path):
+    make_outputs(tmp_path, kept=3000, attempts=5000)
+    assert judged(measure_scan(tmp_path, SCAN), f"kept_{TRACT}").verdict == "good"
+    every = lines(3000)
+    tenth = [every[number] for number in range(0, 3000, 10)]
+    write_tract(tmp_path, Streamlines.from_list(tenth, np.arange(300)))
+    check = judged(measure_scan(tmp_path, SCAN), f"kept_{TRACT}")
+    assert check.verdict == "bad"
+    assert "The file holds 300 streamlines" in check.sentence
+
+
+def test_a_tractogram_cut_off_after_measuring_is_flagged(tmp_path):
+    make_outputs(tmp_path, kept=3000, attempts=5000)
+    measure_scan(tmp_path, SCAN)
+    path = path_of(tmp_path, "tractogram")
+    assert path.stat().st_size > 200_000
+    path.write_bytes(path.read_bytes()[:200_000])
+    found = measure_scan(tmp_path, SCAN)
+    check = judged(found, f"kept_{TRACT}")
+    assert check.verdict == "bad"
+    assert "could not be read" in check.sentence
+    assert path.name in judged(found, "files").sentence
+
+
+def test_few_streamlines_are_doubted_whatever_share_of_the_seeds_they_are(sound):
+    few = changed(sound, "Mask", Volume=1353.0)
+    few["Tractograms"][TRACT] |= {"Count": 1759, "Streamlines": 1759, "Attempts": 1800}
+    check = judged(few, f"kept_{TRACT}")
+    assert check.verdict == "doubt"
+    assert check.sentence == (
+        "Few for a brain of 1,353 ml (1.3 per ml): maps and matrices of so few are coarse."
+    )
+    del few["Mask"]
+    assert judged(few, f"kept_{TRACT}").verdict == "good"
+
+
 # --- Each bound --------------------------------------------------------------------------------
 
 
@@ -142,12 +182,12 @@ def test_a_file_that_lost_streamlines_is_flagged(tmp_path):
          {"Coefficients": [2e-3, 1.3e-3, 1.3e-3, 1]}, "doubt"),
         ("lmax", ("Models", "csd"), {"Order": 4}, "doubt"),
         ("lmax", ("Models", "csd"), {"Order": 2}, "bad"),
-        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 2900}, "doubt"),
-        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 29000}, "bad"),
-        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Select": 400}, "doubt"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 29000}, "doubt"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 290000}, "bad"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Select": 4000}, "doubt"),
         (f"kept_{TRACT}", ("Tractograms", TRACT), {"Count": 0, "Streamlines": 0}, "bad"),
         (f"length_{TRACT}", ("Tractograms", TRACT), {"MinimumLength": 50}, "doubt"),
-        (f"length_{TRACT}", ("Tractograms", TRACT, "Rejected"), {"TOO_LONG": 50}, "doubt"),
+        (f"length_{TRACT}", ("Tractograms", TRACT, "Rejected"), {"TOO_LONG": 500}, "doubt"),
         (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.1}, "doubt"),
         (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.001}, "bad"),
         ("files", (), {"Errors": ["it is broken"]}, "bad"),
@@ -209,3 +249,12 @@ def test_tally_counts_the_worst_first(sound):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_empty_masks_of_a_person_are_judged_too():
+    empty = {"Mask": {"Volume": 0.0}}
+    found = judged(empty, "mask", [empty, empty])
+    assert (found.verdict, found.number) == ("bad", "0 ml")
+    assert "The mask is empty." in found.sentence
+    sound = {"Mask": {"Volume": 1400.0}}
+    assert "Masks of this person's scans differ" in judged(sound, "mask", [empty, empty]).sentence

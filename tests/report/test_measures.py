@@ -1,11 +1,13 @@
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 from dipy.tracking.utils import density_map
 
 from bids_tract.core.types import Streamlines
-from bids_tract.files.images import read_map
+from bids_tract.files.images import read_map, write_map
 from bids_tract.files.sidecars import read_json
 from bids_tract.files.tractograms import write_tractogram
 from bids_tract.names import density_path, sidecar_path
@@ -24,6 +26,7 @@ from tests.report.outputs import (
     white,
     write_tract,
 )
+from tests.test_derivatives import asked, sidecar
 
 
 @pytest.fixture
@@ -171,6 +174,111 @@ def test_another_input_is_measured_anew(root, changed):
     measures_path(root, SCAN).write_text(json.dumps({**first, "Mask": {"Volume": 5}}))
     change(root, changed, Digest="new")
     assert measure_scan(root, SCAN)["Mask"] == first["Mask"]
+
+
+@pytest.mark.parametrize("kind", ["tensor_fa", "tractogram"])
+def test_a_file_replaced_beside_its_sidecar_is_measured_anew(root, kind):
+    first = measure_scan(root, SCAN)
+    path = path_of(root, kind)
+    assert first["Files"][path.name] == path.stat().st_size
+    if kind == "tractogram":
+        write_tract(root, lines(30))
+        assert measure_scan(root, SCAN)["Tractograms"]["track-prob_desc-csd"]["Streamlines"] == 30
+    else:
+        write_map(path, np.full(GRID.shape, 0.5), GRID)
+        assert measure_scan(root, SCAN)["Tensor"]["MeanFA"] == 0.5
+
+
+def test_copied_outputs_are_not_measured_again(root, tmp_path_factory):
+    first = measure_scan(root, SCAN)
+    copied = shutil.copytree(root, tmp_path_factory.mktemp("copy") / "out")
+    for path in copied.rglob("*.trx"):
+        os.utime(path, (1, 1))
+    measures_path(copied, SCAN).write_text(json.dumps({**first, "Mask": {"Volume": 5}}))
+    assert measure_scan(copied, SCAN)["Mask"] == {"Volume": 5}
+
+
+def test_the_files_are_those_that_were_measured(root):
+    names = {
+        name.removeprefix("sub-01_dir-AP_").split(".")[0]
+        for name in measure_scan(root, SCAN)["Files"]
+    }
+    assert names == {
+        "desc-brain_mask", "dwiref",
+        "model-tensor_param-fa_dwimap", "model-tensor_param-md_dwimap",
+        "desc-seed_mask", "desc-stop_mask", "label-WM_probseg", "label-GM_probseg",
+        "label-CSF_probseg", "track-prob_desc-csd_tractogram",
+    }  # fmt: skip
+
+
+def test_measures_that_cannot_be_saved_are_given(root):
+    saved = measure_scan(root, SCAN)
+    path = measures_path(root, SCAN)
+    path.unlink()
+    path.mkdir()
+    found = measure_scan(root, SCAN)
+    (error,) = found["Errors"]
+    assert path.name in error
+    assert found | {"Errors": []} == saved
+    assert not list(path.parent.glob(".*"))
+
+
+def test_of_a_scan_without_outputs_nothing_is_saved(tmp_path):
+    assert measure_scan(tmp_path, SCAN)["Files"] == {}
+    assert not list(tmp_path.iterdir())
+
+
+def ended(rule, threshold=None, source="bids::fa.nii.gz"):
+    bound = [] if threshold is None else [
+        {"Metric": "fa", "Source": source, "Threshold": threshold}
+    ]  # fmt: skip
+    return {"StreamlineTermination": {"Criterion": rule, "Anisotropy": bound}}
+
+
+def test_how_a_tractogram_was_made_is_taken_over(root):
+    said = sidecar(asked(step_mm=0.4, max_angle_deg=25))  # as a run writes it
+    change(root, "tractogram", **{key: said[key] for key in said if key.startswith("Streamline")})
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert tract["StepSize"] == 0.4
+    assert tract["AnglePerStep"] == 25
+    assert (tract["Criterion"], tract["Threshold"]) == ("threshold", 0.2)
+    assert (tract["Metric"], tract["Map"]) == ("fa", "bids::fa.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("said", "of"),
+    [
+        ({}, "the stop mask"),
+        (ended("threshold", 0.2), "the stop mask"),
+        (ended("threshold", 0.3), "the seed mask"),
+        (ended("threshold", 0.2, "bids::gfa.nii.gz"), "the seed mask"),
+        (ended("mask"), "the seed mask"),
+        (ended("act"), "the stop mask"),
+    ],
+)
+def test_a_stop_mask_of_another_run_is_no_measure(root, said, of):
+    path_of(root, "wm_probseg").unlink()
+    change(root, "stop_mask", Map="bids::fa.nii.gz")
+    change(root, "tractogram", **said)
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert tract["Visited"]["Of"] == of
+
+
+def test_without_another_target_nothing_is_visited(root):
+    path_of(root, "wm_probseg").unlink()
+    path_of(root, "seed_mask").unlink()
+    change(root, "tractogram", **ended("threshold", 0.3))
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert "Visited" not in tract
+    assert tract["Streamlines"] == 300
+
+
+def test_a_broken_target_leaves_the_next(root):
+    path_of(root, "wm_probseg").write_bytes(b"nothing")
+    found = measure_scan(root, SCAN)
+    (error,) = found["Errors"]
+    assert "label-WM_probseg.nii.gz" in error
+    assert found["Tractograms"]["track-prob_desc-csd"]["Visited"]["Of"] == "the stop mask"
 
 
 def test_a_sidecar_that_has_gone_is_noticed(root):

@@ -3,8 +3,9 @@ import shutil
 
 import pytest
 
-from bids_tract.names import run_label
+from bids_tract.names import output_path, run_label, sidecar_path
 from bids_tract.report import participant
+from bids_tract.report.measures import measures_path
 from bids_tract.report.participant import write_report
 from tests.report.outputs import (
     SCAN,
@@ -204,12 +205,61 @@ def test_two_scans_and_one_that_failed(root):
     assert "sub-01_run-4_dwi.nii.gz was not finished: cut off" in read.text
 
 
+def fixed_room(n_tractograms):
+    """What all but the pictures may take."""
+    text = participant._TEXT_ROOM + participant._TRACTOGRAM_ROOM * n_tractograms
+    return participant._PROGRAM_ROOM + participant._VIEWS_ROOM + text
+
+
+def test_text_has_room_for_many_tractograms(tmp_path, monkeypatch):
+    scans = [SCAN, SCAN | {"dir": "PA"}]
+    for scan in scans:
+        make_outputs(tmp_path, scan, kept=20, attempts=50)
+        for kind in ("tensor_fa", "tensor_colfa", "gm_probseg"):  # whose pictures take their time
+            path_of(tmp_path, kind, scan).unlink()
+        path = path_of(tmp_path, "tractogram", scan)
+        for track in ("det", "eudx"):
+            other = tmp_path / output_path("tractogram", scan, track=track, desc="csa")
+            shutil.copy(path, other)
+            shutil.copy(sidecar_path(path), sidecar_path(other))
+    # What the page of one scan and tractogram takes: all more must come from the tractograms.
+    monkeypatch.setattr(participant, "_TEXT_ROOM", 35_000)
+    limit = fixed_room(6) + 100_000
+    monkeypatch.setattr(participant, "PAGE_LIMIT", limit)
+    result, read = made(tmp_path, scans)
+    assert result.errors == []
+    content = result.path.read_text()
+    assert len(content.encode()) < limit
+    pictures = sum(len(image["src"]) for image in read.named("img"))
+    assert 0 < pictures <= 100_000 + 30 * len(read.named("img"))
+    text = re.sub('src="data:[^"]*"|<script type="text/plain".*?</script>', "", content)
+    assert 35_000 + 15_000 < len(text.encode()) < 35_000 + 6 * participant._TRACTOGRAM_ROOM
+
+
+def test_no_room_leaves_a_page_without_pictures(root, monkeypatch):
+    monkeypatch.setattr(participant, "PAGE_LIMIT", fixed_room(1) - 1000)
+    result, read = made(root)
+    assert result.errors == []
+    assert not read.named("img")
+    assert "Left out, to keep this page below" in read.text
+
+
+def test_measures_that_cannot_be_saved_lose_no_page(root):
+    path = measures_path(root, SCAN)
+    path.unlink()
+    path.mkdir()
+    result, read = made(root)
+    (error,) = result.errors
+    assert path.name in error
+    assert "300 kept of 500" in read.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "sub-01_dir-AP-histograms" in ids(read)
+
+
 def test_pictures_shrink_to_keep_the_page_small(root, monkeypatch):
     whole = (root / "sub-01.html").read_text()
     sizes = [int(size) for size in re.findall(r'<img [^>]* width="(\d+)"', whole)]
     bytes_of = sum(map(len, re.findall(r'data:image/webp;base64,([^"]+)"', whole)))
-    fixed = participant._PROGRAM_ROOM + participant._VIEWS_ROOM + participant._TEXT_ROOM
-    monkeypatch.setattr(participant, "PAGE_LIMIT", fixed + bytes_of // 2)
+    monkeypatch.setattr(participant, "PAGE_LIMIT", fixed_room(1) + bytes_of // 2)
     result, read = made(root)
     assert result.errors == []
     smaller = [int(image["width"]) for image in read.named("img")]

@@ -6,6 +6,10 @@ SHELLS = [
     {"b": 1000.0, "Volumes": 32, "Directions": 30},
     {"b": 2500.0, "Volumes": 1, "Directions": 1},
 ]
+MADE = {
+    "Count": 40, "Attempts": 50, "StepSize": 0.5, "AnglePerStep": 30.0,
+    "MinimumLength": 20.0, "MaximumLength": 300.0,
+}  # fmt: skip
 
 
 def test_nothing_is_said_of_what_is_not_known():
@@ -58,9 +62,33 @@ def test_nothing_is_said_of_what_is_not_known():
             {"Tractograms": {"track-pft_desc-csd": {"Count": 1, "Attempts": 2000}}},
             "Tracking (particle filtering, CSD) from 2,000 seeds kept 1 streamline.",
         ),
+        (
+            {"Tractograms": {"track-prob_desc-csd": MADE | {
+                "Criterion": "threshold", "Threshold": 0.2, "Metric": "fa",
+            }}},
+            "from 50 seeds kept 40 streamlines with steps of 0.5 mm and turns of at most 30 "
+            "degrees, ended where FA falls below 0.2; streamlines of 20 to 300 mm.",
+        ),
+        (
+            {"Tractograms": {"track-pft_desc-csd": MADE | {"Criterion": "cmc"}}},
+            "30 degrees, ended by the continuous map criterion; streamlines",
+        ),
+        (
+            {"Tractograms": {"track-prob_desc-csd": MADE | {"Criterion": "mask"}}},
+            "30 degrees, ended at the border of the stop mask; streamlines",
+        ),
+        (
+            {
+                "Stop": {"Rule": "threshold", "Threshold": 0.1},
+                "Tractograms": {"track-prob_desc-csd": {
+                    "Criterion": "threshold", "Threshold": 0.2,
+                }},
+            },
+            "The stop mask beside the tractogram (probabilistic, CSD) is of another run",
+        ),
         ({"Tractograms": {"track-pft_desc-csd": {"Streamlines": 3}}}, ""),
     ],
-)
+)  # fmt: skip
 def test_what_was_done_in_words(measures, words):
     found = scan_methods(measures)
     assert words in found
