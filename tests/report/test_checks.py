@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -175,26 +176,46 @@ def test_few_streamlines_are_doubted_whatever_share_of_the_seeds_they_are(sound)
         ("mask", ("Mask",), {"Extent": [60, 150, 110]}, "doubt"),
         ("tissue", ("Tissue",), {"WM": 100}, "doubt"),
         ("tissue", ("Tissue",), {"GM": 0}, "bad"),
+        ("tissue", ("Tissue",), {"WM": 300, "GM": 960}, "good"),
+        ("tissue", ("Tissue",), {"WM": 300, "GM": 1050}, "doubt"),
+        ("tissue", ("Tissue",), {"WM": 800, "GM": 200}, "doubt"),
         ("registration", ("Tissue",), {"Registration": {"Quality": 1, "Bound": 0.5}}, "good"),
         ("registration", ("Tissue",), {"Registration": {"Quality": 0.4, "Bound": 0.5}}, "bad"),
         ("response", ("Models", "csd", "ResponseFunction"), {"Voxels": 10}, "doubt"),
         ("response", ("Models", "csd", "ResponseFunction"),
          {"Coefficients": [2e-3, 1.3e-3, 1.3e-3, 1]}, "doubt"),
+        ("response", ("Models", "csd", "ResponseFunction"), {"Voxels": 0}, "good"),  # was given
         ("lmax", ("Models", "csd"), {"Order": 4}, "doubt"),
         ("lmax", ("Models", "csd"), {"Order": 2}, "bad"),
+        ("lmax", ("Models",), {"csa": {"Order": 2}}, "bad"),  # the least of all models
         (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 29000}, "doubt"),
         (f"kept_{TRACT}", ("Tractograms", TRACT), {"Attempts": 290000}, "bad"),
         (f"kept_{TRACT}", ("Tractograms", TRACT), {"Select": 4000}, "doubt"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Select": 3000}, "good"),
+        (f"kept_{TRACT}", ("Tractograms", TRACT), {"Streamlines": 3001}, "bad"),
         (f"kept_{TRACT}", ("Tractograms", TRACT), {"Count": 0, "Streamlines": 0}, "bad"),
         (f"length_{TRACT}", ("Tractograms", TRACT), {"MinimumLength": 50}, "doubt"),
         (f"length_{TRACT}", ("Tractograms", TRACT, "Rejected"), {"TOO_LONG": 500}, "doubt"),
-        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.1}, "doubt"),
-        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.001}, "bad"),
+        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.2}, "doubt"),
+        (f"visited_{TRACT}", ("Tractograms", TRACT, "Visited"), {"Share": 0.015}, "bad"),
         ("files", (), {"Errors": ["it is broken"]}, "bad"),
     ],
 )  # fmt: skip
 def test_bounds(sound, key, place, value, verdict):
     assert judged(changed(sound, *place, **value), key).verdict == verdict
+
+
+def test_the_shape_of_what_is_no_brain_is_not_spoken_of(sound):
+    check = judged(changed(sound, "Mask", Volume=60, Extent=[60, 150, 110]), "mask")
+    assert "small for a brain" in check.sentence
+    assert "shape" not in check.sentence
+
+
+def test_why_seeds_gave_nothing_is_told_by_how_often(sound):
+    rejected = {"TOO_LONG": 7, "SEED_STOPPED": 1200, "TOO_SHORT": 80, "INVALID_END": 0}
+    measures = changed(sound, "Tractograms", TRACT, Rejected=rejected)
+    said = judged(measures, f"kept_{TRACT}").sentence
+    assert re.findall(r"[\d,]+", said) == ["1,200", "80", "7"]
 
 
 def test_motion_is_judged_by_what_eddy_currents_do_not_make(sound):

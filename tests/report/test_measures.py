@@ -19,6 +19,7 @@ from tests.report.outputs import (
     SCAN,
     brain,
     change,
+    coordinates,
     lines,
     make_outputs,
     path_of,
@@ -158,6 +159,24 @@ def test_without_a_mask_streamlines_are_counted_on_the_grid_of_another_map(root)
 
 def test_seconds_of_maps_of_one_stage_count_once(root):
     assert measure_scan(root, SCAN)["WallTime"] == 3.0 + 1.5 + 12.0
+
+
+def test_the_stage_that_held_most_counts(root):
+    change(root, "brain_mask", PeakMemoryGB=0.25)
+    change(root, "tensor_fa", PeakMemoryGB=2.5)
+    assert measure_scan(root, SCAN)["PeakMemoryGB"] == 2.5
+
+
+def test_white_matter_to_visit_is_more_than_half_and_within_the_brain(root):
+    """Of voxels that are white by 60 %, those within the mask; of 40 %, none."""
+    z = coordinates()[..., 2]
+    replace_map(root, "wm_probseg", np.where(z < 20, 0.6, 0.4) * white())
+    mask = brain() & (coordinates()[..., 0] < 0)
+    replace_map(root, "brain_mask", mask)
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    target = white() & (z < 20) & mask
+    counts = read_map(density_path(path_of(root, "tractogram")), GRID)
+    assert tract["Visited"]["Share"] == pytest.approx((counts[target] > 0).mean())
 
 
 def test_measures_are_kept_and_reused(root):
@@ -331,8 +350,8 @@ def test_other_formats_are_measured_alike(root):
 
 def test_files_of_other_scans_are_not_taken(root):
     make_outputs(root, SCAN | {"run": "2"})
-    assert len(tractograms(root, SCAN)) == 1
-    assert {path.name.startswith("sub-01_dir-AP_run") for path in scan_files(root, SCAN).values()}
+    assert [*tractograms(root, SCAN).values()] == [path_of(root, "tractogram")]
+    assert scan_files(root, SCAN)
     assert all("run-2" not in path.name for path in scan_files(root, SCAN).values())
 
 
@@ -344,9 +363,12 @@ def test_motion_is_read(root):
     sidecar = sidecar_path(path_of(root, "preproc_dwi"))
     sidecar.write_text(json.dumps({"MotionCorrection": {"MeanFramewiseDisplacement": 0.3}}))
     confounds = path_of(root, "confounds")
-    confounds.write_text("trans_x\tframewise_displacement\n0\tn/a\n1\t0.25\n")
+    confounds.write_text("trans_x\tframewise_displacement\n0\tn/a\n1\t0.25\n2\t\n3\n")
     motion = measure_scan(root, SCAN)["Motion"]
-    assert motion == {"MeanFramewiseDisplacement": 0.3, "Framewise": [None, 0.25]}
+    assert motion == {
+        "MeanFramewiseDisplacement": 0.3,
+        "Framewise": [None, 0.25, None, None],
+    }
 
 
 @pytest.mark.parametrize(
@@ -375,3 +397,14 @@ def test_what_is_saved_is_what_is_given(root):
     found = measure_scan(root, SCAN)
     assert found == read_json(measures_path(root, SCAN))
     assert found["Mask"]["Volume"] == 0
+
+
+def test_a_tractogram_without_a_sidecar_that_changed_or_went_is_measured_anew(root):
+    path = path_of(root, "tractogram")
+    sidecar_path(path).unlink()
+    measure_scan(root, SCAN)
+    write_tract(root, lines(30))
+    (tract,) = measure_scan(root, SCAN)["Tractograms"].values()
+    assert tract["Streamlines"] == 30
+    path.unlink()
+    assert "Tractograms" not in measure_scan(root, SCAN)
