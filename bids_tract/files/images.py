@@ -162,28 +162,6 @@ def read_map(path: Path, grid: Grid | None = None, *, ndim: int = 3) -> Float32:
     return _read_values(path, image, stored_header).reshape(shape)
 
 
-def read_image(path: Path) -> tuple[Float32, Grid]:
-    """Read an image of three or four dimensions, and where it lies.
-
-    Returns
-    -------
-    values : (X, Y, Z) or (X, Y, Z, K) float32 array, C order
-    grid : Grid
-
-    Raises
-    ------
-    DataError, MissingInputError
-        As `read_dwi`, but for the number of dimensions.
-
-    """
-    image, stored_header = _open(path)
-    shape = _shape_of(image)
-    if len(shape) not in (3, 4):
-        raise DataError(f"{path} is {len(shape)}-D (shape {shape}); expected 3-D or 4-D")
-    grid = _grid_of(path, image, stored_header)
-    return _read_values(path, image, stored_header).reshape(shape), grid
-
-
 def write_map(
     path: Path, data: NDArray[Any], grid: Grid, *, dtype: DTypeLike = np.float32
 ) -> None:

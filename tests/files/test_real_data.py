@@ -3,7 +3,7 @@
 import numpy as np
 
 from bids_tract.files.gradients import read_bvals, read_bvecs
-from bids_tract.files.images import read_dwi, read_grid, read_image
+from bids_tract.files.images import read_dwi, read_grid, read_map
 from bids_tract.files.resample import resample_array
 from bids_tract.files.tractograms import read_streamlines
 from tests.shared_data import SHARED, needs_shared
@@ -26,8 +26,9 @@ def test_every_series_has_its_gradients(tmp_path):
 def test_tissue_fractions_of_half_the_voxel_size_still_sum_to_one():
     phantom = SHARED / "siftphantom" / "truth"
     grid = read_grid(phantom / "mask.nii.gz")
-    fine, own = read_image(phantom / "5tt.nii.gz")
-    tissue = [resample_array(part, own.affine, grid) for part in np.moveaxis(fine, 3, 0)]
+    fine = read_map(phantom / "5tt.nii.gz", ndim=4)
+    affine = read_grid(phantom / "5tt.nii.gz").affine
+    tissue = [resample_array(part, affine, grid) for part in np.moveaxis(fine, 3, 0)]
     np.testing.assert_allclose(np.sum(tissue) * 8, fine.sum(), rtol=1e-4)
     assert np.sum(tissue, axis=0).max() <= 1 + 1e-4
 
